@@ -1,0 +1,420 @@
+"""What happened, in the past tense and in one shape, whatever API version Stripe spoke.
+
+`Event` is the envelope; `Event.what` is one of the occurrences below, each holding a snapshot of the Stripe object
+it is about. `stripe_payload.py` (envelopes and types) with `stripe_objects.py` (the objects in them) are the only
+places that know payload shapes and make these values;
+`billing/decide.py` and `billing/ledger/facts.py` are the two that read them. Internal occurrences (an attempt was
+answered, an invoice was read, a deadline passed) go through the same door, so that every change of a case is a
+decision with a reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+from billing.money import Amount
+
+# ---------------------------------------------------------------- snapshots of Stripe objects
+
+
+@dataclass(frozen=True, slots=True)
+class Decline:
+    """The bank's no, as Stripe passes it on; every code may be missing (stripe.md 4)."""
+
+    code: str | None = None  # the error code: card_declined, expired_card, authentication_required ...
+    decline_code: str | None = None
+    advice_code: str | None = None
+    network_decline_code: str | None = None
+    network_advice_code: str | None = None
+    outcome_type: str | None = None  # issuer_declined, blocked, invalid ...
+    reason: str | None = None  # outcome.reason: highest_risk_level, rule ...
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What may be kept about a card: never its number."""
+
+    fingerprint: str | None = None
+    brand: str | None = None
+    last4: str | None = None
+    exp_month: int | None = None
+    exp_year: int | None = None
+    country: str | None = None
+    funding: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One subscription item; `unit_amount` in minor units, possibly with sub-cent decimals, None when tiered."""
+
+    id: str
+    price: str | None
+    product: str | None
+    unit_amount: str | None
+    quantity: int
+    interval: str | None  # day, week, month, year; None when the price does not recur
+    interval_count: int = 1
+    usage_type: str = "licensed"
+    tiers_mode: str | None = None
+    tiers: tuple[tuple[int | None, str | None, str | None], ...] = ()  # (up_to, unit, flat)
+    transform: tuple[int, str] | None = None  # (divide_by, round up or down)
+    tax_behavior: str | None = None
+    period_end: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Discount:
+    """One coupon on a subscription or item; `amount_off` in minor units of `currency`."""
+
+    coupon: str
+    duration: str  # forever, repeating, once
+    percent_off: str | None = None
+    amount_off: int | None = None
+    currency: str | None = None
+    starts: datetime | None = None
+    ends: datetime | None = None
+    item: str | None = None
+    products: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice:
+    id: str
+    customer: str | None
+    status: str | None  # draft, open, paid, uncollectible, void
+    due: Amount  # amount_due
+    paid: Amount  # amount_paid
+    remaining: Amount  # amount_remaining
+    subscription: str | None = None
+    billing_reason: str | None = None
+    collection_method: str | None = None
+    auto_advance: bool | None = None
+    attempt_count: int = 0
+    next_payment_attempt: datetime | None = None
+    created: datetime | None = None
+    due_at: datetime | None = None
+    finalized_at: datetime | None = None
+    paid_at: datetime | None = None
+    voided_at: datetime | None = None
+    uncollectible_at: datetime | None = None
+    paid_out_of_band: bool = False
+    payment_intent: str | None = None
+    charge: str | None = None
+    number: str | None = None
+    hosted_invoice_url: str | None = None
+    customer_email: str | None = None
+    customer_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    id: str
+    customer: str | None
+    status: str | None
+    currency: str | None
+    items: tuple[Item, ...] = ()
+    items_complete: bool = True  # False when Stripe sent only the first page
+    discounts: tuple[Discount, ...] = ()
+    discounts_complete: bool = True  # False when a discount came as a bare id, or its coupon did
+    collection_method: str | None = None
+    created: datetime | None = None
+    started_at: datetime | None = None
+    trial_end: datetime | None = None
+    cancel_at_period_end: bool = False
+    cancel_at: datetime | None = None
+    canceled_at: datetime | None = None
+    ended_at: datetime | None = None
+    cancel_reason: str | None = None  # cancellation_details.reason
+    cancel_feedback: str | None = None
+    pause_behavior: str | None = None  # pause_collection.behavior
+    pause_resumes_at: datetime | None = None
+    pause_reason: str | None = None  # status_details: first_payment_failure, final_payment_failure ... (endive)
+    period_end: datetime | None = None
+    default_payment_method: str | None = None
+    latest_invoice: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    id: str
+    customer: str | None
+    amount: Amount
+    paid: bool
+    invoice: str | None = None
+    payment_intent: str | None = None
+    payment_method: str | None = None
+    card: Card | None = None
+    decline: Decline | None = None
+    refunded: Amount | None = None
+    disputed: bool = False
+    created: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentIntent:
+    id: str
+    customer: str | None
+    status: str | None  # requires_payment_method, requires_action, processing, succeeded, canceled
+    amount: Amount
+    invoice: str | None = None
+    latest_charge: str | None = None
+    decline: Decline | None = None
+    card: Card | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentMethod:
+    id: str
+    customer: str | None
+    kind: str | None  # card, sepa_debit, us_bank_account ...
+    card: Card | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    id: str
+    email: str | None = None
+    name: str | None = None
+    locales: tuple[str, ...] = ()
+    country: str | None = None
+    currency: str | None = None
+    default_payment_method: str | None = None
+    deleted: bool = False
+
+
+# ---------------------------------------------------------------- occurrences told by Stripe
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceFailed:
+    """invoice.payment_failed, .payment_action_required, .overdue: money was asked for and did not come."""
+
+    invoice: Invoice
+    decline: Decline | None = None  # only when the payload carries it (before basil: expanded objects)
+    action_required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InvoicePaid:
+    """invoice.paid or invoice.payment_succeeded; also out of band and for zero amounts."""
+
+    invoice: Invoice
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceVoided:
+    invoice: Invoice
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceUncollectible:
+    invoice: Invoice
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceSeen:
+    """Any other invoice event (created, finalized, updated, will_be_due ...): a snapshot, no change of its own."""
+
+    invoice: Invoice
+
+
+@dataclass(frozen=True, slots=True)
+class InvoicePaymentPaid:
+    """invoice_payment.paid: links an invoice to what paid it."""
+
+    invoice: str
+    payment_intent: str | None
+    charge: str | None
+    outside_stripe: bool  # a payment_record
+    amount: Amount | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeFailed:
+    charge: Charge
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeSucceeded:
+    """charge.succeeded and charge.updated with paid=true."""
+
+    charge: Charge
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeRefunded:
+    """charge.refunded: `amount` is all that was ever given back of the charge. refund.*: `amount` is this refund's."""
+
+    charge: str
+    payment_intent: str | None
+    customer: str | None
+    amount: Amount
+    refund: str | None = None  # None: the total of the charge
+    status: str | None = None  # of the refund: pending, requires_action, succeeded, failed, canceled
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeDisputed:
+    """charge.dispute.* and radar.early_fraud_warning.created. `open` is False once it ended in our favour."""
+
+    charge: str
+    payment_intent: str | None
+    customer: str | None
+    status: str | None
+    open: bool
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentIntentSeen:
+    intent: PaymentIntent
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentMethodSeen:
+    """attached, updated, automatically_updated, detached; also a legacy card or source of a customer."""
+
+    method: PaymentMethod
+    change: str  # attached, updated, automatically_updated, detached, expiring
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerSeen:
+    customer: Customer
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionSeen:
+    """Every customer.subscription.* event: the state after it, and what the payload says it was before."""
+
+    subscription: Subscription
+    change: str  # created, updated, deleted, paused, resumed, trial_will_end, active, past_due, unpaid ...
+    previous_status: str | None = None
+    previous_items: tuple[Item, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DiscountSeen:
+    """customer.discount.*: on one subscription, or on the whole customer when `subscription` is None."""
+
+    subscription: str | None
+    customer: str | None
+    discount: Discount | None  # None when the payload names the coupon without its terms (since clover)
+    change: str  # created, updated, deleted, source_changed
+    discount_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A type that we subscribe to and that changes nothing by itself yet; kept as a fact of the account."""
+
+    object_id: str | None
+    customer: str | None
+
+
+# ---------------------------------------------------------------- occurrences of our own
+
+
+class Answer(StrEnum):
+    """How one payment request ended (reliability.md D10)."""
+
+    PAID = "paid"  # Stripe took the money for this attempt
+    DECLINED = "declined"  # the bank said no
+    NEEDS_ACTION = "needs_action"  # the customer must authenticate
+    PROCESSING = "processing"  # a debit is on its way; wait for an event or a read
+    PAID_ELSEWHERE = "paid_elsewhere"  # the invoice was paid by something else
+    NOT_PAYABLE = "not_payable"  # void, not editable, no payment method, not found
+    NOT_EXECUTED = "not_executed"  # reading shows that the request never took effect
+    UNKNOWN = "unknown"  # nobody can say yet
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptAnswered:
+    """Our own payment attempt `n` on an invoice ended, or is known to be under way."""
+
+    invoice: str
+    n: int
+    answer: Answer
+    decline: Decline | None = None
+    charge: str | None = None
+    card: Card | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceRead:
+    """We read the invoice from Stripe with our own pinned version (last look, or to learn the decline)."""
+
+    invoice: Invoice
+    subscription: Subscription | None = None
+    decline: Decline | None = None  # of the newest charge
+    declined_at: datetime | None = None
+    card: Card | None = None
+    processing: bool = False  # a payment of this invoice is under way
+    disputed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlinePassed:
+    """The recovery window of one invoice is over."""
+
+    invoice: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeEnded:
+    """A message of this case reached its end: accepted, rejected, unknown or not sent."""
+
+    invoice: str
+    step: str
+    outcome: str
+
+
+What = (
+    InvoiceFailed
+    | InvoicePaid
+    | InvoiceVoided
+    | InvoiceUncollectible
+    | InvoiceSeen
+    | InvoicePaymentPaid
+    | ChargeFailed
+    | ChargeSucceeded
+    | ChargeRefunded
+    | ChargeDisputed
+    | PaymentIntentSeen
+    | PaymentMethodSeen
+    | CustomerSeen
+    | SubscriptionSeen
+    | DiscountSeen
+    | Noted
+    | AttemptAnswered
+    | InvoiceRead
+    | DeadlinePassed
+    | NoticeEnded
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened. `at` is Stripe's creation time (whole seconds for snapshots) or our own."""
+
+    id: str
+    type: str  # Stripe's name without the thin `v1.` prefix, or `reprieve.*` for our own
+    at: datetime
+    account: str
+    livemode: bool
+    what: What
+    api_version: str | None = None
+    caused_by: str | None = None  # idempotency key of the API call that caused it, when Stripe names one
+    customer: str | None = field(default=None)  # whom it concerns, for the lock and the ledger
+    snapshot_id: str | None = None  # of a thin event: its snapshot twin, which tells the same thing once more
+
+    def belonging_to(self, customer: str | None) -> Event:
+        """The same event with the customer that we know it concerns."""
+        return replace(self, customer=customer)
+
+
+class Unreadable(ValueError):
+    """A payload of a type we know lacks what makes it usable; the message names the field."""
