@@ -1,0 +1,240 @@
+"""A recovery case: one unpaid invoice from its first failure to its end.
+
+The case keeps *evidence*: the earliest instant at which each thing is known to have happened. Its state is worked
+out from that evidence by `state_of`, never stepped along by events, so the same set of events gives the same case in
+any order and with any repetition. `move` is the one place where a state may change, and refuses what the table below
+does not list.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from billing.declines import DeclineClass
+from billing.events.occurrences import Answer, Decline
+from billing.money import Amount
+
+
+class State(StrEnum):
+    OPEN = "open"
+    RECOVERING = "recovering"
+    NEEDS_CUSTOMER = "needs_customer"
+    HELD = "held"
+    PAUSED = "paused"
+    RECOVERED = "recovered"
+    LOST = "lost"
+    CANCELLED = "cancelled"
+    FORGIVEN = "forgiven"
+
+
+SENTENCES: dict[State, str] = {
+    State.OPEN: "The payment failed and a next step exists.",
+    State.RECOVERING: "An attempt was made or a message was sent, and the money has not come yet.",
+    State.NEEDS_CUSTOMER: "Only the customer can mend this payment: no silent retry.",
+    State.HELD: "Held because of a dispute or by an operator: nothing is sent.",
+    State.PAUSED: "Collection is paused at Stripe: nothing is sent.",
+    State.RECOVERED: "The invoice was paid.",
+    State.LOST: "The recovery window ended, or the subscription ended for non-payment.",
+    State.CANCELLED: "The customer ended the subscription.",
+    State.FORGIVEN: "The invoice was voided or written off.",
+}
+
+LIVE = frozenset({State.OPEN, State.RECOVERING, State.NEEDS_CUSTOMER, State.HELD, State.PAUSED})
+ENDED = frozenset(State) - LIVE
+
+# From each state, the states it may become. A live case may become anything; an ended one may only be corrected
+# by better evidence: an earlier end that we heard of later, or money that came after all.
+TRANSITIONS: dict[State, frozenset[State]] = {
+    **{live: frozenset(State) - {live} for live in LIVE},
+    State.LOST: frozenset({State.RECOVERED, State.CANCELLED, State.FORGIVEN}),
+    State.CANCELLED: frozenset({State.RECOVERED, State.LOST, State.FORGIVEN}),
+    State.FORGIVEN: frozenset({State.RECOVERED, State.LOST, State.CANCELLED}),
+    State.RECOVERED: frozenset(),
+}
+
+
+class ForbiddenTransition(ValueError):
+    """A case cannot move between these two states."""
+
+
+def move(old: State, new: State) -> State:
+    """`new`, if a case in `old` may become it."""
+    if new is not old and new not in TRANSITIONS[old]:
+        raise ForbiddenTransition(f"a case that is {old} cannot become {new}")
+    return new
+
+
+# Stripe may tell of a failure and of its consequence in either order, and by events some hours apart.
+EARLIER = timedelta(days=1)
+
+# A bank that said one of these will say it again until the customer does something.
+NO_SILENT_RETRY = frozenset({DeclineClass.NEEDS_CUSTOMER, DeclineClass.AUTHENTICATION, DeclineClass.DEAD_CARD})
+
+
+class RecoveredBy(StrEnum):
+    """What brought the money, named only as far as the evidence goes."""
+
+    OUR_RETRY = "our_retry"
+    OUTSIDE_STRIPE = "outside_stripe"
+    AFTER_OUR_MESSAGE = "after_our_message"
+    WITHOUT_US = "without_us"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One of our own payment attempts on the invoice; `answer` is None while nobody knows."""
+
+    n: int
+    at: datetime
+    answer: Answer | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self.answer in (None, Answer.PROCESSING, Answer.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryCase:
+    """One unpaid invoice. All instants are aware UTC; None means: not known to have happened."""
+
+    account: str
+    livemode: bool
+    invoice: str
+    customer: str | None
+    subscription: str | None
+    amount: Amount  # what is still owed
+    policy: str  # name@version, kept for the life of the case
+    failed_at: datetime
+    last_failed_at: datetime
+    deadline: datetime
+    state: State = State.OPEN
+    because: str = ""
+    number: str | None = None
+    mrr: Amount | None = None
+    arm: str | None = None  # of the holdout experiment
+    collection_method: str | None = None
+    stripe_attempts: int = 0
+    # evidence
+    paid_at: datetime | None = None
+    paid_by_key: str | None = None  # idempotency key of the call that paid it, when Stripe named one
+    paid_outside: bool = False
+    voided_at: datetime | None = None
+    uncollectible_at: datetime | None = None
+    uncollectible_lost: bool = False
+    ended_at: datetime | None = None  # the subscription's end
+    ended_by_customer: bool = False
+    unpaid_at: datetime | None = None
+    expired_at: datetime | None = None  # the recovery window passed
+    paused_at: datetime | None = None
+    pause_seen_at: datetime | None = None
+    disputed_at: datetime | None = None
+    dispute_seen_at: datetime | None = None
+    decline: Decline | None = None
+    decline_at: datetime | None = None
+    decline_class: DeclineClass = DeclineClass.UNKNOWN
+    decline_because: str = ""
+    retry_not_before: datetime | None = None
+    max_tries: int | None = None  # of ours after this decline
+    brand: str | None = None
+    action_required_at: datetime | None = None
+    method_changed_at: datetime | None = None
+    looked_at: datetime | None = None
+    processing_at: datetime | None = None  # a payment was seen under way
+    stripe_next_attempt: datetime | None = None
+    stripe_seen_at: datetime | None = None
+    payment_intent: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+    notices: tuple[tuple[str, str], ...] = ()  # (step, outcome), in order of step
+
+    @property
+    def live(self) -> bool:
+        return self.state in LIVE
+
+    @property
+    def closed_at(self) -> datetime | None:
+        """When the case ended, None while it is live."""
+        if self.live:
+            return None
+        return self.paid_at or min(ends_of(self))[0]
+
+    @property
+    def executed(self) -> tuple[Attempt, ...]:
+        """The attempts that reached the bank, or may have."""
+        return tuple(attempt for attempt in self.attempts if attempt.answer is not Answer.NOT_EXECUTED)
+
+    @property
+    def in_flight(self) -> bool:
+        """An attempt of ours was sent and its end is not known."""
+        return any(attempt.alive for attempt in self.attempts)
+
+    @property
+    def card_changed(self) -> bool:
+        """Whether the payment method changed after the bank's last no."""
+        return self.method_changed_at is not None and self.method_changed_at >= (self.decline_at or self.failed_at)
+
+    def notice(self, step: str) -> str | None:
+        """The outcome of a message step, None if it did not end yet."""
+        return dict(self.notices).get(step)
+
+    @property
+    def recovered_by(self) -> RecoveredBy | None:
+        """The source of the recovery, by a fixed priority, so that one case has one source."""
+        if self.paid_at is None:
+            return None
+        if any(a.answer is Answer.PAID for a in self.attempts) or (self.paid_by_key or "").startswith("dn1_"):
+            return RecoveredBy.OUR_RETRY
+        if self.paid_outside:
+            return RecoveredBy.OUTSIDE_STRIPE
+        if any(outcome == "accepted" for _, outcome in self.notices):
+            return RecoveredBy.AFTER_OUR_MESSAGE
+        return RecoveredBy.WITHOUT_US
+
+
+def _live_state(case: RecoveryCase) -> tuple[State, str]:
+    if case.disputed_at:
+        return State.HELD, "the customer disputed a charge: nothing is sent until an operator decides"
+    if case.paused_at:
+        return State.PAUSED, "collection of the subscription is paused at Stripe"
+    if case.decline_class in NO_SILENT_RETRY and not case.card_changed:
+        return State.NEEDS_CUSTOMER, case.decline_because
+    if case.attempts or any(outcome == "accepted" for _, outcome in case.notices):
+        return State.RECOVERING, "waiting for the money after an attempt or a message"
+    return State.OPEN, case.decline_because or "the payment failed"
+
+
+def ends_of(case: RecoveryCase) -> list[tuple[datetime, int, State, str]]:
+    """Every end without payment that is known: (instant, rank in a tie, state, because)."""
+    ends: list[tuple[datetime, int, State, str]] = []
+    if case.ended_at and case.ended_by_customer:
+        ends.append((case.ended_at, 0, State.CANCELLED, "the customer ended the subscription"))
+    elif case.ended_at:
+        ends.append((case.ended_at, 1, State.LOST, "the subscription ended for non-payment"))
+    if case.unpaid_at and case.unpaid_at >= case.failed_at - EARLIER:
+        ends.append((case.unpaid_at, 2, State.LOST, "Stripe marked the subscription unpaid"))
+    if case.voided_at:
+        ends.append((case.voided_at, 3, State.FORGIVEN, "the invoice was voided"))
+    if case.uncollectible_at and case.uncollectible_lost:
+        ends.append((case.uncollectible_at, 4, State.LOST, "the invoice was given up after its last attempt"))
+    elif case.uncollectible_at:
+        ends.append((case.uncollectible_at, 4, State.FORGIVEN, "the invoice was written off"))
+    if case.expired_at:
+        ends.append((case.expired_at, 5, State.LOST, "the recovery window passed without payment"))
+    return ends
+
+
+def state_of(case: RecoveryCase) -> tuple[State, str]:
+    """(state, because) that the evidence says. Money ends every doubt; else the earliest end wins, ties by rank."""
+    if case.paid_at:
+        return State.RECOVERED, f"the invoice was paid at {case.paid_at:%Y-%m-%d %H:%M} UTC ({case.recovered_by})"
+    if ends := ends_of(case):
+        _, _, state, because = min(ends)
+        return state, because
+    return _live_state(case)
+
+
+def settle(case: RecoveryCase) -> RecoveryCase:
+    """The case with the state that its evidence says, moved through the transition table."""
+    state, because = state_of(case)
+    return replace(case, state=move(case.state, state), because=because)

@@ -1,0 +1,81 @@
+"""Which events are kept as facts: the memory that cases and books are rebuilt from.
+
+A fact is the event itself without anything personal, so that the raw body can be erased after its retention while
+every later reading of the facts, by a better rule, stays possible. What changes neither a case nor the books is not
+kept: a renewal that succeeds leaves two or three facts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from billing.events.occurrences import (
+    ChargeSucceeded,
+    CustomerSeen,
+    Event,
+    Invoice,
+    InvoiceFailed,
+    InvoicePaid,
+    InvoicePaymentPaid,
+    InvoiceRead,
+    InvoiceSeen,
+    InvoiceUncollectible,
+    InvoiceVoided,
+    Noted,
+    PaymentIntentSeen,
+)
+
+# A case looks this far back when it is opened: far enough for events that came before the failure they explain.
+LOOK_BACK = timedelta(days=1)
+DISPUTE_LOOK_BACK = timedelta(days=120)  # how long the networks let a dispute run
+
+
+def kept(event: Event) -> Event | None:
+    """The event as it is kept, None when it is not worth keeping."""
+    match event.what:
+        case InvoiceFailed() | InvoicePaid() | InvoiceVoided() | InvoiceUncollectible() as what:
+            return replace(event, what=replace(what, invoice=_impersonal(what.invoice)))
+        case InvoiceSeen(invoice):
+            unpaid = invoice.status == "open" and (
+                invoice.attempt_count > 0 or invoice.next_payment_attempt is not None
+            )
+            if not unpaid and invoice.status not in ("paid", "void", "uncollectible"):
+                return None
+            return replace(event, what=InvoiceSeen(_impersonal(invoice)))
+        case PaymentIntentSeen(intent):
+            return event if intent.decline or intent.status == "processing" else None
+        case InvoiceRead(invoice) as what:
+            return (
+                None if invoice.status == "open" else replace(event, what=replace(what, invoice=_impersonal(invoice)))
+            )
+        case ChargeSucceeded() | CustomerSeen() | Noted():
+            return None
+        case _:
+            return event
+
+
+def _impersonal(invoice: Invoice) -> Invoice:
+    return replace(invoice, customer_email=None, customer_name=None, hosted_invoice_url=None)
+
+
+def subscription_of(event: Event) -> str | None:
+    """The subscription an event is about, if it names one."""
+    what = event.what
+    invoice = getattr(what, "invoice", None)
+    if isinstance(invoice, Invoice):
+        return invoice.subscription
+    subscription = getattr(what, "subscription", None)
+    return subscription if isinstance(subscription, str) else getattr(subscription, "id", None)
+
+
+def invoice_of(event: Event) -> str | None:
+    """The invoice an event is about, if it names one."""
+    what = event.what
+    invoice = getattr(what, "invoice", None)
+    if isinstance(invoice, Invoice):
+        return invoice.id
+    if isinstance(what, InvoicePaymentPaid) or isinstance(invoice, str):
+        return invoice
+    inner = getattr(what, "charge", None) or getattr(what, "intent", None)
+    return getattr(inner, "invoice", None)

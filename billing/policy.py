@@ -1,0 +1,60 @@
+"""A recovery policy: versioned data that says how far recovery may go for a case.
+
+A case keeps the policy it was opened with (`name@version`). The values come from `config/policies/*.toml`, checked by
+`config/policies.py`; nothing here reads a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from billing.declines import DeclineClass, DeclineTable
+
+
+class Mode(StrEnum):
+    """Who drives the retries; never two at once (design.md decision 6)."""
+
+    OBSERVE = "observe"
+    NOTIFY = "notify"
+    WEAVE = "weave"
+    OWN = "own"
+
+    @property
+    def sends(self) -> bool:
+        return self is not Mode.OBSERVE
+
+    @property
+    def charges(self) -> bool:
+        return self in (Mode.WEAVE, Mode.OWN)
+
+
+SENTENCES: dict[Mode, str] = {
+    Mode.OBSERVE: "record and report, send nothing",
+    Mode.NOTIFY: "send messages while Stripe retries",
+    Mode.WEAVE: "retry at a distance from Stripe's own attempts",
+    Mode.OWN: "retry alone, after Stripe's own retries were switched off",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """`ladders` gives, per decline class, the waits from the first failure to each retry, in rising order."""
+
+    name: str
+    version: int
+    mode: Mode
+    window: timedelta  # from the first failure to the deadline
+    ladders: Mapping[DeclineClass, tuple[timedelta, ...]]
+    declines: DeclineTable
+    max_attempts: int = 8  # on one invoice, Stripe's own attempts included
+    min_gap: timedelta = timedelta(hours=24)  # between two attempts
+    stripe_distance: timedelta = timedelta(hours=24)  # from an attempt that Stripe has planned
+    after_card_change: timedelta = timedelta(minutes=5)
+    notice_delay: timedelta = timedelta(hours=1)  # silent time before the first message
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}@{self.version}"

@@ -1,0 +1,102 @@
+"""Recovery policies as TOML files, read into `billing.policy.Policy`; a mistake is named with its file and key."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from billing.declines import RETRYABLE, BadDeclineTable, DeclineClass, DeclineTable
+from billing.policy import Mode, Policy
+
+HERE = Path(__file__).parent
+Days = Annotated[float, Field(gt=0, le=120)]
+
+
+class BadPolicy(Exception):
+    """A policy cannot be used; the message names the file, the key and what is wrong."""
+
+
+class _File(BaseModel):
+    """The shape of a policy file."""
+
+    model_config = {"extra": "forbid", "frozen": True}
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")
+    version: int = Field(ge=1)
+    window_days: Days
+    max_attempts: int = Field(ge=0, le=15)  # 15 in 30 days is Visa's older and safe cap
+    min_gap_hours: float = Field(ge=1, le=24 * 30)
+    stripe_distance_hours: float = Field(ge=0, le=24 * 30)
+    notice_delay_hours: float = Field(ge=0, le=24 * 30)
+    after_card_change_minutes: float = Field(ge=0, le=24 * 60)
+    ladders: dict[DeclineClass, tuple[Days, ...]]
+
+    @model_validator(mode="after")
+    def _sound(self) -> _File:
+        for kind, rungs in self.ladders.items():
+            if kind not in RETRYABLE:
+                raise ValueError(f"ladders.{kind}: a decline of this class is never retried silently")
+            if list(rungs) != sorted(set(rungs)):
+                raise ValueError(f"ladders.{kind}: the days must rise")
+        return self
+
+
+def parse(body: Mapping[str, Any], where: str) -> Policy:
+    """The policy in a TOML document that was read already; `where` is named in BadPolicy."""
+    try:
+        file = _File.model_validate(dict(body))
+    except ValidationError as error:
+        lines = [f"{where}: {'.'.join(map(str, e['loc'])) or 'policy'}: {e['msg']}" for e in error.errors()]
+        raise BadPolicy("\n".join(lines)) from None
+    ladders = {kind: tuple(timedelta(days=day) for day in rungs) for kind, rungs in file.ladders.items()}
+    return Policy(
+        name=file.name,
+        version=file.version,
+        mode=Mode.OBSERVE,
+        window=timedelta(days=file.window_days),
+        ladders=MappingProxyType(ladders),
+        declines=declines(),
+        max_attempts=file.max_attempts,
+        min_gap=timedelta(hours=file.min_gap_hours),
+        stripe_distance=timedelta(hours=file.stripe_distance_hours),
+        after_card_change=timedelta(minutes=file.after_card_change_minutes),
+        notice_delay=timedelta(hours=file.notice_delay_hours),
+    )
+
+
+def read(name: str, own: Path | None = None) -> dict[str, Any]:
+    """The body of the policy file of this name, from the operator's folder or the shipped ones."""
+    for folder in filter(None, (own, HERE)):
+        path = folder / f"{name}.toml"
+        if path.is_file():
+            try:
+                return tomllib.loads(path.read_text(encoding="utf-8"))
+            except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+                raise BadPolicy(f"{path}: {error}") from error
+    raise BadPolicy(f"there is no policy {name!r}; the shipped ones are: {', '.join(shipped())}")
+
+
+def shipped() -> list[str]:
+    return sorted(path.stem for path in HERE.glob("*.toml"))
+
+
+def in_mode(policy: Policy, mode: str) -> Policy:
+    return replace(policy, mode=Mode(mode))
+
+
+@cache
+def declines() -> DeclineTable:
+    """The decline codes and what they mean, from `config/declines.toml`."""
+    path = HERE.parent / "declines.toml"
+    try:
+        return DeclineTable.from_toml(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, BadDeclineTable) as error:
+        raise BadPolicy(f"{path}: {error}") from error
