@@ -8,6 +8,7 @@ is settled into the state the evidence says, then everything that should be wait
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -62,12 +63,19 @@ class Decision:
     because: str
 
 
-def decide(case: RecoveryCase | None, event: Event, policy: Policy, now: datetime) -> Decision:
-    """Add `event` to what is known of `case` and say what follows. Total: every event gives a decision."""
+def decide(
+    case: RecoveryCase | None, event: Event, policy: Policy, now: datetime, remembered: Sequence[Event] = ()
+) -> Decision:
+    """Add `event` to what is known of `case` and say what follows. Total: every event gives a decision.
+
+    `remembered` is what was learnt earlier and may concern a case that this event opens.
+    """
     if case is None:
         case, because = opened(event, policy)
         if case is None:
             return Decision(None, (), because)
+        for earlier in remembered:
+            case = learn(case, earlier, policy)
     case = settle(learn(case, event, policy))
     return Decision(case, plan(case, policy, now), case.because)
 

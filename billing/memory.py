@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+from billing.case import RecoveryCase
 from billing.events.occurrences import (
+    ChargeDisputed,
     ChargeSucceeded,
     CustomerSeen,
     Event,
@@ -79,3 +81,17 @@ def invoice_of(event: Event) -> str | None:
         return invoice
     inner = getattr(what, "charge", None) or getattr(what, "intent", None)
     return getattr(inner, "invoice", None)
+
+
+# Kinds of facts that name a customer and no invoice, and yet may concern one.
+OF_CUSTOMERS = frozenset({"ChargeDisputed", "PaymentMethodSeen", "ChargeFailed", "PaymentIntentSeen"})
+
+
+def may_concern(event: Event, case: RecoveryCase) -> bool:
+    """Whether something learnt earlier is worth telling a case that is being opened."""
+    if invoice := invoice_of(event):
+        return invoice == case.invoice
+    if subscription := subscription_of(event):
+        return subscription == case.subscription
+    back = DISPUTE_LOOK_BACK if isinstance(event.what, ChargeDisputed) else LOOK_BACK
+    return event.customer is not None and event.customer == case.customer and event.at >= case.failed_at - back

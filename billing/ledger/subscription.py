@@ -1,0 +1,280 @@
+"""Reads one subscription's snapshots and invoices, in their order, and says what happened to it.
+
+Snapshots are compared with the one before. Whether money came is asked of the invoice's whole story, because the
+status and the invoice tell it in two events that differ by a moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from billing.events import occurrences as seen
+from billing.ledger.facts import Fact
+from billing.ledger.invoices import Hints, Story, source_of
+from billing.ledger.items import Item, items_of
+from billing.ledger.vocabulary import Cause, Confidence, Kind, LedgerEvent
+
+RUNNING = frozenset({"active", "past_due", "unpaid"})
+PENDING = frozenset({"incomplete", "incomplete_expired"})
+BEHIND = frozenset({"past_due", "unpaid"})
+FIRST_INVOICE = "subscription_create"
+SAME_STORY = timedelta(hours=1)  # an invoice is given up and its subscription ended by one decision within this
+
+
+class Reading:
+    """The events of one subscription so far."""
+
+    def __init__(
+        self,
+        subscription: str,
+        told: dict[str, Story],
+        hints: Hints,
+        snapshots: Sequence[tuple[datetime, seen.SubscriptionSeen]],
+    ) -> None:
+        self.subscription, self.events = subscription, list[LedgerEvent]()
+        self._told, self._hints, self._snapshots = told, hints, snapshots
+        self._last: seen.Subscription | None = None
+        self._items: tuple[Item, ...] = ()
+        self._discounts: tuple[seen.Discount, ...] = ()
+        self._stage = "unseen"  # unseen, pending, trial, unpaid_trial, running, ended
+        self._failing: set[str] = set()  # invoices asked for in vain and not settled since
+        self._scheduled: datetime | None = None
+        self._paused: str | None = None
+
+    # ------------------------------------------------------------ snapshots
+
+    def see(self, fact: Fact, what: seen.SubscriptionSeen) -> None:
+        now, before = what.subscription, self._last
+        if self._stage == "ended" or now.status is None:
+            return
+        self._last = now
+        items = self._items if not now.items_complete and self._items else items_of(now.items)
+        if self._stage == "unseen":
+            self._first(fact, what, items)
+        self._advance(fact, now)
+        if self._stage == "pending":
+            self._items, self._discounts = items, now.discounts
+            return
+        if items != self._items:
+            self._items = items
+            sure = Confidence.CERTAIN if now.items_complete else Confidence.ASSUMED
+            self._say(fact, Kind.SUB_ITEMS, items=items, confidence=sure)
+        if now.discounts_complete and now.discounts != self._discounts:
+            self._discounts = now.discounts
+            self._say(fact, Kind.SUB_DISCOUNTS, discounts=now.discounts)
+        self._pause(fact, now, before)
+        self._schedule(fact, now)
+        if now.status == "unpaid" and (before is None or before.status != "unpaid"):
+            self._say(fact, Kind.MARK_UNPAID, evidence="status unpaid")
+        if now.status == "active" and before is not None and before.status in BEHIND:
+            self._current(fact)
+        if now.status in ("canceled", "incomplete_expired"):
+            self._cancel(fact, now)
+
+    def _first(self, fact: Fact, what: seen.SubscriptionSeen, items: tuple[Item, ...]) -> None:
+        """The beginning, told by `created` or, for a subscription older than our knowledge, by its own dates."""
+        now = what.subscription
+        created = what.change == "created"
+        begun = fact.at if created else min(fact.at, now.created or now.started_at or fact.at)
+        self._items = items if what.previous_items is None else items_of(what.previous_items)
+        self._discounts = now.discounts
+        sure = Confidence.CERTAIN if created else Confidence.ASSUMED
+        told = "subscription created" if created else f"first seen {fact.at:%Y-%m-%d}"
+        if now.status in PENDING:
+            self._stage = "pending"
+        elif now.status == "trialing" or (now.trial_end is not None and now.trial_end > begun):
+            self._stage = "trial"
+            self._start(fact, begun, "trialing", sure, told)
+            if not created and now.status != "trialing" and self._outlived_trial(fact, now):
+                self._stage = "running"
+                self._say(fact, Kind.TRIAL_CONVERTED, at=now.trial_end, evidence=told, confidence=sure)
+        elif now.status == "paused":
+            self._stage = "trial"  # paused from the first: a trial that ended without a payment method
+            self._start(fact, begun, "trialing", sure, told)
+        else:
+            self._stage = "running"
+            self._start(fact, begun, "active", sure, told)
+
+    def _outlived_trial(self, fact: Fact, now: seen.Subscription) -> bool:
+        return now.trial_end is not None and now.trial_end < (now.ended_at or fact.at)
+
+    def _advance(self, fact: Fact, now: seen.Subscription) -> None:
+        if self._stage == "pending" and now.status in RUNNING:
+            self._stage = "running"
+            self._start(fact, fact.at, "active", Confidence.CERTAIN, f"status {now.status}")
+        elif self._stage == "pending" and now.status == "trialing":
+            self._stage = "trial"
+            self._start(fact, fact.at, "trialing", Confidence.CERTAIN, "status trialing")
+        elif self._stage == "trial" and now.status in RUNNING:
+            self._stage = "unpaid_trial"
+            self._say(fact, Kind.TRIAL_ENDED, evidence=f"status {now.status}")
+            if now.collection_method == "send_invoice":
+                self._stage = "running"
+                self._say(fact, Kind.TRIAL_CONVERTED, evidence="activated, paid by invoice")
+
+    def _pause(self, fact: Fact, now: seen.Subscription, before: seen.Subscription | None) -> None:
+        behavior = now.pause_behavior
+        if now.status == "paused" and not self._failing and self._stage == "running":
+            behavior = behavior or "void"  # paused while nothing is owed: it stops at once
+        if behavior == self._paused:
+            return
+        self._paused = behavior
+        if behavior is None:
+            self._say(fact, Kind.RESUME)
+        else:
+            period_end = before.period_end if before and before.period_end else now.period_end
+            stops = fact.at if now.status == "paused" else period_end
+            self._say(fact, Kind.PAUSE, behavior=behavior, effective_at=stops)
+
+    def _schedule(self, fact: Fact, now: seen.Subscription) -> None:
+        scheduled = now.cancel_at or (now.period_end if now.cancel_at_period_end else None)
+        if now.status in ("canceled", "incomplete_expired") or scheduled == self._scheduled:
+            return
+        self._scheduled = scheduled
+        if scheduled is None:
+            self._say(fact, Kind.CANCEL_UNSCHEDULED)
+        else:
+            self._say(fact, Kind.CANCEL_SCHEDULED, effective_at=scheduled)
+
+    def _current(self, fact: Fact) -> None:
+        """Back to active: paid, or forgiven, by the stories of the invoices that had failed."""
+        failing = [self._told[invoice] for invoice in sorted(self._failing) if invoice in self._told]
+        paid = [story for story in failing if story.paid_at is not None]
+        if self._stage == "unpaid_trial":
+            self._convert(fact, "status active")
+        elif failing and not paid and any(story.given_up_at for story in failing):
+            self._say(fact, Kind.FORGIVEN, evidence="status active, invoice given up")
+        else:
+            latest = max(paid, key=lambda story: (story.paid_at or fact.at, story.id), default=None)
+            self._say(
+                fact,
+                Kind.PAYMENT_SUCCEEDED,
+                invoice=latest.id if latest else None,
+                source=source_of(latest, self._hints) if latest else None,
+                evidence="status active",
+                confidence=Confidence.CERTAIN if latest else Confidence.LIKELY,
+            )
+        self._failing.clear()
+
+    def _cancel(self, fact: Fact, now: seen.Subscription) -> None:
+        """Voluntary or involuntary, in the fixed order of D19."""
+        reason, wanted = now.cancel_reason, bool(now.cancel_feedback or self._scheduled)
+        if reason == "payment_failed":
+            cause, sure = Cause.PAYMENT_FAILED, Confidence.CERTAIN
+        elif reason == "payment_disputed":
+            cause, sure = Cause.DISPUTE, Confidence.CERTAIN
+        elif wanted or not self._failing:
+            cause, sure = Cause.CUSTOMER, Confidence.CERTAIN if reason else Confidence.LIKELY
+        else:  # through the API with an open case: Stripe gives the same reason whoever called it
+            cause, sure = Cause.PAYMENT_FAILED, Confidence.LIKELY if reason else Confidence.ASSUMED
+        evidence = f"reason {reason or 'not given'}"
+        if now.cancel_feedback:
+            evidence += ", feedback"
+        if self._scheduled:
+            evidence += ", scheduled before"
+        if self._stage != "pending":
+            ended = min(now.ended_at, fact.at) if now.ended_at else fact.at
+            self._say(fact, Kind.SUB_CANCEL, at=ended, cause=cause, evidence=evidence, confidence=sure)
+        self._stage = "ended"
+
+    # ------------------------------------------------------------ invoices
+
+    def failed(self, fact: Fact, what: seen.InvoiceFailed) -> None:
+        invoice, story = what.invoice, self._told[what.invoice.id]
+        by_invoice = invoice.collection_method == "send_invoice"
+        settled = [at for at in (story.paid_at, story.given_up_at) if at is not None and at < fact.at]
+        first = invoice.billing_reason == FIRST_INVOICE and not by_invoice
+        if first or settled or invoice.due.minor <= 0 or self._stage in ("unseen", "pending", "ended"):
+            return
+        trial = self._stage in ("trial", "unpaid_trial")
+        self._failing.add(invoice.id)
+        self._say(
+            fact,
+            Kind.TRIAL_FIRST_PAYMENT_FAILED if trial else Kind.PAYMENT_FAILED,
+            invoice=invoice.id,
+            amount=invoice.remaining.minor or invoice.due.minor,
+            by_invoice=by_invoice,
+            due_at=invoice.due_at,
+            evidence="action required" if what.action_required else "payment failed",
+        )
+
+    def paid(self, fact: Fact, story: Story) -> None:
+        """Cash for an invoice that had failed; the end of a trial; and, when nothing else is owed, current again."""
+        source = source_of(story, self._hints)
+        if story.failed_at is not None and story.failed_at <= fact.at and story.billing_reason != FIRST_INVOICE:
+            self._say(fact, Kind.CASH_RECOVERED, invoice=story.id, amount=story.paid, source=source)
+        if self._converts(fact, story):
+            self._convert(fact, "first payment")
+        if story.id in self._failing:
+            self._failing.discard(story.id)
+            if not self._failing and not self._still_behind(fact.at):
+                self._say(fact, Kind.PAYMENT_SUCCEEDED, invoice=story.id, source=source, evidence="invoice paid")
+
+    def _converts(self, fact: Fact, story: Story) -> bool:
+        trial_end = self._last.trial_end if self._last else None
+        over = self._stage == "trial" and trial_end is not None and fact.at >= trial_end
+        return (self._stage == "unpaid_trial" or over) and story.paid > 0 and story.billing_reason != FIRST_INVOICE
+
+    def _convert(self, fact: Fact, evidence: str) -> None:
+        self._stage = "running"
+        self._say(fact, Kind.TRIAL_CONVERTED, evidence=evidence)
+
+    def given_up(self, fact: Fact, story: Story) -> None:
+        """Voided or written off: forgiven, unless the subscription ends or turns unpaid by the same decision."""
+        if story.id not in self._failing:
+            return
+        self._failing.discard(story.id)
+        ends = any(
+            what.subscription.status in ("canceled", "unpaid") and fact.at <= at <= fact.at + SAME_STORY
+            for at, what in self._snapshots
+        )
+        status = self._last.status if self._last else None
+        if not self._failing and not ends and status != "unpaid" and self._stage == "running":
+            self._say(fact, Kind.FORGIVEN, invoice=story.id, evidence="invoice given up")
+
+    def deadline(self, fact: Fact, invoice: str) -> None:
+        self._say(fact, Kind.DEADLINE_PASSED, invoice=invoice)
+
+    def refunded(self, fact: Fact, refund: seen.ChargeRefunded) -> None:
+        for story in self._told.values():
+            pays = refund.charge in story.payments or (refund.payment_intent or "") in story.payments
+            if pays and story.failed_at is not None:
+                self._say(fact, Kind.CASH_REFUNDED, invoice=story.id, amount=refund.amount.minor)
+
+    def _still_behind(self, at: datetime) -> bool:
+        """Whether the next snapshot says that the subscription owes more than the invoice just paid."""
+        later = next((what for seen_at, what in self._snapshots if seen_at > at), None)
+        if later is None:
+            return False
+        return later.subscription.status in BEHIND and later.previous_status not in ("active", "trialing")
+
+    # ------------------------------------------------------------ saying
+
+    def _start(self, fact: Fact, at: datetime, status: str, sure: Confidence, evidence: str) -> None:
+        self._say(
+            fact,
+            Kind.SUB_START,
+            at=at,
+            status=status,
+            items=self._items,
+            discounts=self._discounts,
+            evidence=evidence,
+            confidence=sure,
+        )
+
+    def _say(self, fact: Fact, kind: Kind, at: datetime | None = None, **more: Any) -> None:
+        currency = self._last.currency if self._last and self._last.currency else "xxx"  # ISO 4217: no currency
+        self.events.append(
+            LedgerEvent(
+                kind,
+                at or fact.at,
+                fact.customer,
+                self.subscription,
+                id=fact.source,
+                recorded_at=fact.recorded_at,
+                currency=currency,
+                **more,
+            )
+        )

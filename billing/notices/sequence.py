@@ -1,0 +1,71 @@
+"""Which message is due when. Sequences as policy data will replace the table at the end; the callers stay.
+
+`due_notices` is asked at every decision and must give the same answer for the same evidence: what it no longer names
+is taken back from the outbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import NamedTuple
+
+from billing.case import RecoveryCase, State
+
+
+class Step(StrEnum):
+    PAYMENT_FAILED = "payment_failed"
+    RECOVERED = "recovered"
+
+
+SENTENCES = {
+    Step.PAYMENT_FAILED: "Tells that a payment failed, why as far as may be said, and how to settle it.",
+    Step.RECOVERED: "Thanks for the payment, and ends what the first message began.",
+}
+
+SILENT = frozenset({State.HELD, State.PAUSED})  # live, and nothing is sent
+MAY_HAVE_REACHED = frozenset(
+    {"accepted", "unknown"}
+)  # handed over, as far as anybody can say (worker.channels.Outcome)
+THANKS_WITHIN = timedelta(days=3)  # later thanks would puzzle more than please
+
+
+class Due(NamedTuple):
+    step: Step
+    at: datetime
+    because: str
+
+
+def due_notices(case: RecoveryCase, delay: timedelta, now: datetime) -> tuple[Due, ...]:
+    """The messages that should be waiting for this case, soonest first; `at` may lie ahead or behind.
+
+    `delay` is the silent time after the first failure, in which many payments mend themselves. A step that ended, in
+    whatever way, is never named again.
+    """
+    found = (rule(case, delay, now) for step, rule in RULES.items() if case.notice(step) is None)
+    return tuple(sorted(filter(None, found), key=lambda due: (due.at, due.step)))
+
+
+def _payment_failed(case: RecoveryCase, delay: timedelta, now: datetime) -> Due | None:
+    at = case.failed_at + delay
+    if not case.live or case.state in SILENT or max(at, now) >= case.deadline:
+        return None
+    if case.processing_at and case.processing_at >= case.last_failed_at:
+        return None  # a payment is under way: "it failed" may be wrong by the time it is read
+    return Due(Step.PAYMENT_FAILED, at, f"first message {delay} after the payment failed")
+
+
+def _recovered(case: RecoveryCase, _delay: timedelta, now: datetime) -> Due | None:
+    outcome = case.notice(Step.PAYMENT_FAILED)
+    if case.state is not State.RECOVERED or case.paid_at is None or outcome not in MAY_HAVE_REACHED:
+        return None
+    if now - case.paid_at > THANKS_WITHIN:
+        return None
+    return Due(Step.RECOVERED, case.paid_at, f"paid after the first message was handed over ({outcome})")
+
+
+RULES: dict[Step, Callable[[RecoveryCase, timedelta, datetime], Due | None]] = {
+    Step.PAYMENT_FAILED: _payment_failed,
+    Step.RECOVERED: _recovered,
+}

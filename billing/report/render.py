@@ -1,0 +1,136 @@
+"""A bridge as lines of text and as a JSON-able value. The figures are the bridge's own; nothing is computed here.
+
+Next to every figure stand its period, basis, currency basis, policy and the date up to which the ledger knew.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from billing.money import Amount
+from billing.report.bridge import Basis, Bridge, percent
+
+# (field, sign in the table, name); the name of the recovered line is the product's promise
+LINES = (
+    ("closed_start", "", "opening MRR as closed"),
+    ("prior_period", "+", "prior-period adjustment"),
+    ("start", "", "opening MRR"),
+    ("expansion", "+", "expansion"),
+    ("downgrade", "-", "downgrade"),
+    ("restructuring", "-", "contract restructuring"),
+    ("voluntary_churn", "-", "voluntary churn"),
+    ("gross_involuntary_churn", "-", "gross involuntary churn"),
+    ("recovered_involuntary_churn", "+", "recovered involuntary churn"),
+    ("retained", "=", "retained from the opening base"),
+    ("new_business", "+", "new business"),
+    ("reactivation", "+", "reactivation"),
+    ("recovered_late", "+", "recovered after the period of the loss"),
+    ("fx", "+", "currency"),
+    ("end", "=", "closing MRR"),
+)
+ONLY_IN = {"retained": Basis.NETTED, "recovered_late": Basis.ACTIVITY}
+AFTER_CLOSE = frozenset({"closed_start", "prior_period"})
+NET_NAMES = {"gross_involuntary_churn": "involuntary churn, net of recovered"}
+MEMOS = (
+    ("recovered_live", "recovered and still live at the close"),
+    ("late_recovery", "late recovery, inside reactivation or expansion"),
+    ("at_risk", "at risk at the close"),
+)
+RATIOS = (
+    ("nrr", "net revenue retention"),
+    ("grr", "gross revenue retention"),
+    ("gap", "gap"),
+    ("nrr_if_at_risk_lost", "net revenue retention if all at risk were lost"),
+)
+
+
+def table(bridge: Bridge, display: str = "gross") -> list[tuple[str, str, str]]:
+    """(sign, name, amount) rows; `display` is gross, or net for recoveries taken off the loss instead of beside it."""
+    shown = bridge.net() if display == "net" else bridge
+    rows = []
+    for field, sign, name in LINES:
+        if ONLY_IN.get(field, bridge.basis) is not bridge.basis:
+            continue
+        if field in AFTER_CLOSE and bridge.closed_start is None:
+            continue
+        minor = getattr(shown, field)
+        if field == "fx" and not minor:
+            continue
+        if display == "net":
+            if field == "recovered_involuntary_churn":
+                continue
+            name = NET_NAMES.get(field, name)
+        negative = sign == "+" and minor < 0
+        rows.append(("-" if negative else sign, name, _decimal(abs(minor) if negative else minor, bridge.unit)))
+    return rows
+
+
+def memos(bridge: Bridge) -> list[tuple[str, str]]:
+    """(name, value) rows under the table: what the lines alone do not say."""
+    rows = [(name, _decimal(getattr(bridge, field), bridge.unit)) for field, name in MEMOS]
+    rows.append(("recovered involuntary churn", _decimal(bridge.recovered_involuntary_churn, bridge.unit)))
+    rows.append(("open cases at the close", str(bridge.at_risk_cases)))
+    if bridge.at_risk_since:
+        days = (bridge.period.closes - bridge.at_risk_since).days
+        rows.append(("oldest open case", f"{days} days"))
+    rows += [(name, _ratio(percent(getattr(bridge, field)))) for field, name in RATIOS]
+    rows.append(("customers at the opening, of them lost", f"{bridge.logos_start}, {bridge.logos_lost}"))
+    return rows
+
+
+def labels(bridge: Bridge) -> list[tuple[str, str]]:
+    """(name, value) rows that every print of the bridge carries."""
+    return [
+        ("period", str(bridge.period)),
+        ("unit", f"{bridge.unit.upper().replace('/MO', '')} a month"),
+        ("basis", str(bridge.basis)),
+        ("currency basis", bridge.currency_basis),
+        ("policy", bridge.policy),
+        ("as known at", bridge.as_known.isoformat()),
+    ]
+
+
+def text(bridge: Bridge, display: str = "gross") -> str:
+    """The whole report as plain text with aligned columns."""
+    rows = table(bridge, display)
+    amount = max(len(value) for _, _, value in rows)
+    label = max(len(name) for name, _ in [*memos(bridge), *labels(bridge)])
+    lines = [f"NRR bridge, {bridge.period}", ""]
+    lines += [f"{sign or ' '} {name:<40} {value:>{amount}}" for sign, name, value in rows]
+    lines += ["", *(f"{name:<{label}}  {value}" for name, value in memos(bridge))]
+    lines += ["", *(f"{name:<{label}}  {value}" for name, value in labels(bridge))]
+    return "\n".join(lines)
+
+
+def to_json(bridge: Bridge, display: str = "gross") -> dict[str, Any]:
+    """Minor units and decimal strings of every line, with the labels that make them comparable."""
+    shown = bridge.net() if display == "net" else bridge
+    names = [field for field, _, _ in LINES if field not in AFTER_CLOSE] + [field for field, _ in MEMOS]
+    names += [] if bridge.closed_start is None else sorted(AFTER_CLOSE)
+    return {
+        "period": {
+            "start": bridge.period.start.isoformat(),
+            "end": bridge.period.end.isoformat(),
+            "zone": bridge.period.zone,
+        },
+        "unit": bridge.unit,
+        "basis": str(bridge.basis),
+        "display": display,
+        "currency_basis": bridge.currency_basis,
+        "policy": bridge.policy,
+        "as_known": bridge.as_known.isoformat(),
+        "minor": {name: getattr(shown, name) for name in names},
+        "decimal": {name: _decimal(getattr(shown, name), bridge.unit) for name in names},
+        **{name: percent(getattr(bridge, name)) for name, _ in RATIOS},
+        "at_risk_cases": bridge.at_risk_cases,
+        "at_risk_since": bridge.at_risk_since.isoformat() if bridge.at_risk_since else None,
+        "logos": {"start": bridge.logos_start, "lost": bridge.logos_lost},
+    }
+
+
+def _decimal(minor: int, unit: str) -> str:
+    return str(Amount(minor, unit)).partition(" ")[0]
+
+
+def _ratio(value: str | None) -> str:
+    return "undefined: nothing at the opening" if value is None else f"{value} %"

@@ -1,0 +1,276 @@
+"""One customer's part of a bridge. Every bridge, segment and export is a sum of these rows.
+
+The netted rows follow section 4.2 of the metrics definitions: what a customer of the opening base had at both ends
+decides the amount, the movements in between decide the line.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from billing.ledger.movement import Book, Case, Line, Movement, Standing, Step
+from billing.report.currency import Currency
+from billing.report.period import Period
+
+
+@dataclass(slots=True)
+class Row:
+    """Whole minor units a month at opening rates, positive as the bridge prints them; `end` is at closing rates."""
+
+    customer: str
+    start: int = 0
+    expansion: int = 0
+    downgrade: int = 0
+    restructuring: int = 0
+    voluntary_churn: int = 0
+    gross_involuntary_churn: int = 0
+    recovered_involuntary_churn: int = 0
+    recovered_late: int = 0  # a line of the activity basis only; netted it is inside reactivation or expansion
+    new_business: int = 0
+    reactivation: int = 0
+    fx: int = 0
+    end: int = 0
+    retained: int = 0  # the closing level of a customer of the base
+    kept: int = 0  # of that, at most the opening level
+    late_recovery: int = 0  # inside reactivation or expansion: paid for a loss of an earlier period
+    recovered_live: int = 0  # of the recovered, what is still counted at the close
+    at_risk: int = 0
+    at_risk_base: int = 0  # of that, of customers of the base
+    at_risk_cases: int = 0
+    at_risk_since: datetime | None = None  # the oldest open failure
+    logos_start: int = 0
+    logos_lost: int = 0
+
+
+@dataclass(slots=True)
+class History:
+    """One customer's part of a book, in the order of time."""
+
+    movements: list[Movement] = field(default_factory=list)
+    cases: list[Case] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    standings: list[Standing] = field(default_factory=list)
+
+
+def histories(book: Book) -> dict[str, History]:
+    by_customer: dict[str, History] = defaultdict(History)
+    for movement in book.movements:
+        by_customer[movement.customer].movements.append(movement)
+    for case in book.cases:
+        by_customer[case.customer].cases.append(case)
+    for step in book.steps:
+        by_customer[step.customer].steps.append(step)
+    for standing in book.standings:
+        by_customer[standing.customer].standings.append(standing)
+    return by_customer
+
+
+def netted(customer: str, history: History, period: Period, currency: Currency) -> Row:
+    """What the customer had at both ends, and by which line it changed."""
+    row, inside = _frame(customer, history, period, currency)
+    if row.start:
+        _net(row, inside, history, period.closes, currency)
+    else:
+        _arrive(row, inside, history, period)
+    return row
+
+
+def activity(customer: str, history: History, period: Period, currency: Currency) -> Row:
+    """Every movement as it was posted."""
+    row, inside = _frame(customer, history, period, currency)
+    losses = {movement.key for movement, _ in inside if movement.line is Line.INVOLUNTARY}
+    for movement, minor in inside:
+        match movement.line:
+            case Line.NEW:
+                row.new_business += minor
+            case Line.EXPANSION:
+                row.expansion += minor
+            case Line.REACTIVATION:
+                row.reactivation += minor
+            case Line.DOWNGRADE:
+                row.downgrade -= minor
+            case Line.RESTRUCTURING:
+                row.restructuring -= minor
+            case Line.VOLUNTARY:
+                row.voluntary_churn -= minor
+            case Line.INVOLUNTARY:
+                row.gross_involuntary_churn -= minor
+            case Line.RECOVERED if movement.pair or movement.loss in losses:
+                row.recovered_involuntary_churn += minor
+            case Line.RECOVERED:
+                row.recovered_late += minor
+    return row
+
+
+def _frame(
+    customer: str, history: History, period: Period, currency: Currency
+) -> tuple[Row, list[tuple[Movement, int]]]:
+    """Both ends and what is at risk, and the period's movements as differences of converted levels."""
+    row, opens, closes = Row(customer), period.opens, period.closes
+    levels: dict[str, int] = defaultdict(int)
+    inside: list[tuple[Movement, int]] = []
+    for movement in history.movements:
+        code = movement.amount.currency
+        if movement.effective_at >= closes or not currency.includes(code):
+            continue
+        before = levels[code]
+        levels[code] = before + movement.amount.minor
+        if movement.effective_at < opens:
+            continue
+        inside.append((movement, currency.at_opening(levels[code], code) - currency.at_opening(before, code)))
+    closing = sum(currency.at_opening(minor, code) for code, minor in levels.items())
+    row.start = closing - sum(minor for _, minor in inside)
+    row.end = sum(currency.at_closing(minor, code) for code, minor in levels.items())
+    row.fx = row.end - closing
+    if row.start:
+        row.retained, row.kept, row.logos_start = closing, min(row.start, closing), 1
+        row.logos_lost = int(closing == 0)
+    _risk(row, history, closes, currency)
+    return row, inside
+
+
+def _risk(row: Row, history: History, closes: datetime, currency: Currency) -> None:
+    for case in history.cases:
+        open_then = case.opened_at < closes and (case.closed_at is None or case.closed_at >= closes)
+        if open_then and currency.includes(case.opened.currency):
+            minor = _level(history.steps, case.subscription, closes, currency)
+            row.at_risk += minor
+            row.at_risk_base += minor if row.start else 0
+            row.at_risk_cases += 1
+            row.at_risk_since = min(row.at_risk_since or case.opened_at, case.opened_at)
+
+
+def _level(steps: Sequence[Step], subscription: str, before: datetime, currency: Currency) -> int:
+    """What the subscription counted just before an instant, at opening rates."""
+    last = None
+    for step in steps:
+        if step.subscription == subscription and step.at < before:
+            last = step
+    return currency.at_opening(last.minor, last.currency) if last else 0
+
+
+def _arrive(row: Row, inside: Sequence[tuple[Movement, int]], history: History, period: Period) -> None:
+    """A customer outside the base is new or returns; a late recovery is part of the return."""
+    came = row.end - row.fx
+    if not came:
+        return
+    if any(movement.effective_at < period.opens for movement in history.movements):
+        row.reactivation = came
+        late = sum(minor for movement, minor in inside if movement.line is Line.RECOVERED and not movement.pair)
+        row.late_recovery = min(came, late)
+    else:
+        row.new_business = came
+
+
+@dataclass(slots=True)
+class _Sums:
+    """The period's movements of one customer of the base, before they are netted."""
+
+    downgrade: int = 0
+    restructuring: int = 0
+    voluntary: int = 0
+    involuntary: int = 0  # what no recovery of the period undid
+    gains: int = 0
+    late: int = 0
+
+
+def _net(
+    row: Row, inside: Sequence[tuple[Movement, int]], history: History, closes: datetime, currency: Currency
+) -> None:
+    sums = _Sums()
+    for restored in _grossed_up(inside, sums):
+        row.gross_involuntary_churn += restored.minor
+        row.recovered_involuntary_churn += restored.minor
+        row.recovered_live += min(restored.minor, _level(history.steps, restored.subscription, closes, currency))
+    row.late_recovery = sums.late
+    start, end = row.start, row.retained
+    if end >= start:
+        row.expansion = end - start
+        return
+    standing = [each for each in history.standings if each.at < closes]
+    gone = end == 0 and bool(standing) and not standing[-1].alive
+    if not gone:
+        left, sums.gains = _take(sums.gains, sums.downgrade + sums.voluntary, sums.restructuring, sums.involuntary)
+        row.downgrade, row.restructuring, lost = left
+        row.gross_involuntary_churn += lost
+        return
+    shrunk = sums.downgrade + sums.restructuring
+    if standing[-1].because is Line.INVOLUNTARY:
+        (lost, row.voluntary_churn), _ = _take(sums.gains, sums.involuntary + shrunk, sums.voluntary)
+    else:
+        (row.voluntary_churn, lost), _ = _take(sums.gains, sums.voluntary + shrunk, sums.involuntary)
+    row.gross_involuntary_churn += lost
+
+
+@dataclass(frozen=True, slots=True)
+class _Restored:
+    subscription: str
+    minor: int
+
+
+def _grossed_up(inside: Sequence[tuple[Movement, int]], sums: _Sums) -> Iterator[_Restored]:
+    """Sum the movements, and yield each subscription's largest recovery of the period, once (3.3, rule 9)."""
+    losses: dict[str, tuple[Movement, int]] = {}
+    restored: dict[tuple[str, str], int] = defaultdict(int)  # by lost subscription and case
+    living: dict[str, str] = {}  # lost subscription -> the one that pays again
+    for movement, minor in inside:
+        if movement.pair:
+            if movement.line is Line.RECOVERED:
+                restored[movement.subscription, movement.pair] += minor
+                living[movement.subscription] = movement.subscription
+            continue
+        match movement.line:
+            case Line.DOWNGRADE:
+                sums.downgrade -= minor
+            case Line.RESTRUCTURING:
+                sums.restructuring -= minor
+            case Line.VOLUNTARY:
+                sums.voluntary -= minor
+            case Line.INVOLUNTARY:
+                sums.involuntary -= minor
+                losses[movement.key] = (movement, -minor)
+            case Line.RECOVERED if movement.loss in losses:
+                loss, remaining = losses[movement.loss or ""]
+                undone = min(minor, remaining)
+                losses[loss.key] = (loss, remaining - undone)
+                sums.involuntary -= undone
+                sums.gains += minor - undone
+                restored[loss.subscription, loss.key] += undone
+                living[loss.subscription] = movement.subscription
+            case Line.RECOVERED:
+                sums.gains += minor
+                sums.late += minor
+            case _:
+                sums.gains += minor
+    largest: dict[str, int] = defaultdict(int)
+    for (subscription, _), minor in restored.items():
+        largest[subscription] = max(largest[subscription], minor)
+    for subscription in sorted(largest):
+        yield _Restored(living[subscription], largest[subscription])
+
+
+def _take(gains: int, *losses: int) -> tuple[list[int], int]:
+    """Take gains off losses in their order; what is left of the losses, and of the gains."""
+    left = []
+    for loss in losses:
+        taken = min(gains, loss)
+        gains -= taken
+        left.append(loss - taken)
+    return left, gains
+
+
+def totals(rows: Iterable[Row]) -> Row:
+    """The sum of rows, as a row without a customer."""
+    total = Row("")
+    for row in rows:
+        for name in _SUMMED:
+            setattr(total, name, getattr(total, name) + getattr(row, name))
+        if row.at_risk_since:
+            total.at_risk_since = min(total.at_risk_since or row.at_risk_since, row.at_risk_since)
+    return total
+
+
+_SUMMED = tuple(name for name in Row.__slots__ if name not in {"customer", "at_risk_since"})

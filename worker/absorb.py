@@ -1,0 +1,126 @@
+"""What follows from events: under the lock of the customers concerned, in one transaction, facts first, then every
+case that an event concerns is decided anew and saved with what should wait for it.
+
+Both halves of `worker/flow.py` end here, so everything that happens to a case goes through the same door.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from billing.actions import Action, Kind
+from billing.case import RecoveryCase
+from billing.decide import Decision, decide, opened, plan
+from billing.events import Event
+from billing.events.occurrences import Customer, CustomerSeen, InvoiceFailed, InvoiceRead
+from billing.memory import invoice_of, kept, subscription_of
+from worker import store
+from worker.app import App
+from worker.outbox import Claim
+from worker.store import Owner
+
+OURS = "reprieve."
+
+
+def absorb(app: App, db: Connection, owner: Owner, events: Sequence[Event]) -> list[str]:
+    """Add these events of one account to what is known and save what follows; one reason for each event."""
+    now = app.now()
+    events = _with_customers(db, owner, events)
+    store.lock(db, owner, [event.customer or invoice_of(event) or event.id for event in events])
+    store.keep(db, owner, [fact for fact in map(kept, events) if fact], now)
+    store.save_customers(db, owner, [person for event in events if (person := _person(event))], now)
+    customers = [event.customer for event in events if event.customer]
+    cases = store.cases_for_update(db, owner, customers, [i for i in map(invoice_of, events) if i])
+    plans: dict[str, tuple[RecoveryCase, tuple[Action, ...]]] = {}
+    reasons = []
+    policy = app.policies.current(owner.account, owner.livemode)
+    new = [case for event in events if invoice_of(event) not in cases and (case := opened(event, policy)[0])]
+    remembered = store.recall(db, owner, new)
+    for event in events:
+        decisions = _decide(app, cases, event, remembered.get(invoice_of(event) or "", ()), now)
+        for decision in decisions:
+            if decision.case is not None and _worth_saving(decision.case, cases, event):
+                cases[decision.case.invoice] = decision.case
+                plans[decision.case.invoice] = (decision.case, decision.actions)
+        reasons.append("; ".join(decision.because for decision in decisions))
+    changed = [case for case, _ in plans.values()]
+    store.save_cases(db, changed, now)
+    for case in changed:
+        store.end_debits(db, owner, case, now)
+    if plans:
+        store.plan_actions(db, owner, plans, now)
+    return reasons
+
+
+def absorb_one(app: App, db: Connection, owner: Owner, event: Event) -> RecoveryCase | None:
+    """`absorb` for an occurrence of our own on one invoice; the case as it is afterwards."""
+    absorb(app, db, owner, [event])
+    return store.case_of(db, owner, invoice_of(event) or "")
+
+
+def replan(app: App, db: Connection, owner: Owner, case: RecoveryCase, not_before: datetime) -> None:
+    """Plan a case anew without an event; nothing that was just refused comes back before `not_before`."""
+    now = app.now()
+    wanted = plan(case, app.policies.of(case.account, case.livemode, case.policy), now)
+    later = tuple(
+        action if action.kind is not Kind.RETRY or action.due_at > now else action.at(not_before) for action in wanted
+    )
+    store.plan_actions(db, owner, {case.invoice: (case, later)}, now)
+
+
+def _decide(
+    app: App, cases: dict[str, RecoveryCase], event: Event, remembered: Sequence[Event], now: datetime
+) -> list[Decision]:
+    """One decision for each case that the event concerns, or one that opens a case or says why there is none."""
+    concerned = [case for case in cases.values() if _concerns(event, case)]
+    if not concerned:
+        policy = app.policies.current(event.account, event.livemode)
+        return [decide(None, event, policy, now, remembered)]
+    return [decide(case, event, app.policies.of(case.account, case.livemode, case.policy), now) for case in concerned]
+
+
+def _concerns(event: Event, case: RecoveryCase) -> bool:
+    """An event names an invoice, or a subscription, or only a customer: the narrowest of these decides."""
+    if invoice := invoice_of(event):
+        return invoice == case.invoice
+    if subscription := subscription_of(event):
+        return subscription == case.subscription
+    return event.customer is not None and event.customer == case.customer
+
+
+def _worth_saving(case: RecoveryCase, known: dict[str, RecoveryCase], event: Event) -> bool:
+    """An event of Stripe that taught nothing changes nothing; what we did ourselves is always planned from anew."""
+    return event.type.startswith(OURS) or known.get(case.invoice) != case
+
+
+def _with_customers(db: Connection, owner: Owner, events: Sequence[Event]) -> list[Event]:
+    """Some events do not say whom they concern; what we know of their invoice does."""
+    nameless = [i for event in events if event.customer is None and (i := invoice_of(event))]
+    known = store.customers_of_invoices(db, owner, nameless)
+    return [event if event.customer else event.belonging_to(known.get(invoice_of(event) or "")) for event in events]
+
+
+def _person(event: Event) -> Customer | None:
+    match event.what:
+        case CustomerSeen(customer) if not customer.deleted:
+            return customer
+        case InvoiceFailed(invoice) if invoice.customer:
+            return Customer(invoice.customer, invoice.customer_email, invoice.customer_name)
+        case _:
+            return None
+
+
+def read_event(claim: Claim, seen: InvoiceRead, now: datetime) -> Event:
+    """What a reading of an invoice showed, as something that happened."""
+    return Event(
+        f"reprieve:read:{claim.key}:{claim.token}",
+        "reprieve.invoice_read",
+        now,
+        claim.owner.account,
+        claim.owner.livemode,
+        seen,
+        customer=claim.customer,
+    )

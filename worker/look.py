@@ -1,0 +1,98 @@
+"""Reading what events do not say: an invoice, to learn the bank's answer, and the object of a thin event."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import orjson
+from sqlalchemy import select
+
+from billing.events.occurrences import DeadlinePassed, Event
+from worker import inbox, outbox, store
+from worker.absorb import absorb_one, read_event
+from worker.app import App
+from worker.outbox import Claim, Lost
+from worker.stripe_gateway import Gateway, StripeAway, StripeMissing, StripeRefused
+from worker.tables import inbox as inbox_table
+
+WAIT = timedelta(minutes=1)
+TRIES = 20  # then a day has passed
+
+
+def perform_look(app: App, claim: Claim) -> str:
+    """Read the invoice and let the case learn from it."""
+    gateway = app.stripe.of(claim.owner.account, claim.owner.livemode)
+    if gateway is None:
+        return _finish(app, claim, "no Stripe key is configured for this account")
+    try:
+        seen = gateway.read(claim.invoice or "")
+    except (StripeAway, StripeRefused, StripeMissing) as error:
+        return _again(app, claim, error)
+    with app.db.begin() as db:
+        store.lock(db, claim.owner, [claim.customer or claim.invoice or ""])
+        outbox.finish(db, claim, "read", app.now())
+        absorb_one(app, db, claim.owner, read_event(claim, seen, app.now()))
+    return "read"
+
+
+def perform_fetch(app: App, claim: Claim) -> str:
+    """Read the object that a thin event names, and let the event be handled."""
+    gateway = app.stripe.of(claim.owner.account, claim.owner.livemode)
+    if gateway is None:
+        return _finish(app, claim, "no Stripe key is configured for this account")
+    event_id = str(claim.detail["event"])
+    with app.db.read() as db:
+        body = db.scalar(
+            select(inbox_table.c.body).where(claim.owner.of(inbox_table), inbox_table.c.event_id == event_id)
+        )
+    try:
+        fetched = _related(gateway, body)
+    except (StripeAway, StripeRefused, StripeMissing) as error:
+        return _again(app, claim, error)
+    with app.db.begin() as db:
+        outbox.finish(db, claim, "read", app.now())
+        inbox.fetched(db, claim.owner, event_id, orjson.dumps(fetched), app.now())
+    app.bell.ring("inbox")
+    return "read"
+
+
+def _related(gateway: Gateway, body: bytes | None) -> object:
+    payload = orjson.loads(body or b"{}")
+    related = payload.get("related_object") or {}
+    return gateway.fetch(str(related.get("url", "")))
+
+
+def perform_deadline(app: App, claim: Claim) -> str:
+    """The recovery window is over: if the money did not come, the case is lost."""
+    passed = Event(
+        f"reprieve:{claim.key}",
+        "reprieve.deadline_passed",
+        app.now(),
+        claim.owner.account,
+        claim.owner.livemode,
+        DeadlinePassed(claim.invoice or ""),
+        customer=claim.customer,
+    )
+    with app.db.begin() as db:
+        store.lock(db, claim.owner, [claim.customer or claim.invoice or ""])
+        outbox.finish(db, claim, "the window is over", app.now())
+        absorb_one(app, db, claim.owner, passed)
+    return "the window is over"
+
+
+def _again(app: App, claim: Claim, error: Exception) -> str:
+    """Stripe could not be asked: wait longer each time, and in the end go on without."""
+    if claim.tries >= TRIES or isinstance(error, StripeMissing):
+        return _finish(app, claim, str(error))
+    try:
+        with app.db.begin() as db:
+            outbox.postpone(db, claim, min(WAIT * 2**claim.tries, timedelta(hours=6)), str(error), app.now())
+    except Lost:
+        return "another worker has this"
+    return str(error)
+
+
+def _finish(app: App, claim: Claim, because: str) -> str:
+    with app.db.begin() as db:
+        outbox.finish(db, claim, because, app.now())
+    return because

@@ -1,0 +1,328 @@
+"""Rows to values and back. No decisions here: what to write comes from `billing`, which rows exist comes from SQL.
+
+Everything works on many customers at once, because the inbox is handled in batches; a batch of one is the same code.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Table, and_, bindparam, func, or_, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from billing.actions import Action
+from billing.case import Attempt, RecoveryCase
+from billing.events.occurrences import Answer, Customer, Event
+from billing.memory import DISPUTE_LOOK_BACK, OF_CUSTOMERS, invoice_of, may_concern, subscription_of
+from worker import tables as t
+from worker.values import event_from_json, event_to_json, from_json, kind_of, to_json
+
+RECENT = 10  # events of a subscription that a new case looks at
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose data: one Stripe account in one mode."""
+
+    account: str
+    livemode: bool
+
+    def of(self, table: Table) -> Any:
+        return and_(table.c.account == self.account, table.c.livemode == self.livemode)
+
+    @property
+    def key(self) -> dict[str, Any]:
+        return {"account": self.account, "livemode": self.livemode}
+
+
+def insert(db: Connection, table: Table) -> Any:
+    """An INSERT of this engine that knows ON CONFLICT."""
+    return (postgresql if db.dialect.name == "postgresql" else sqlite).insert(table)
+
+
+def lock(db: Connection, owner: Owner, names: Iterable[str]) -> None:
+    """Hold these customers (or, where none is known, invoices) until the transaction ends; always in one order.
+
+    SQLite has one writer anyway.
+    """
+    if db.dialect.name != "postgresql":
+        return
+    keys = sorted({zlib.crc32(f"{owner.account}/{owner.livemode}/{name}".encode()) for name in names})
+    if keys:
+        db.execute(text("SELECT pg_advisory_xact_lock(k) FROM unnest(CAST(:keys AS bigint[])) AS k"), {"keys": keys})
+
+
+# ---------------------------------------------------------------- facts
+
+
+def keep(db: Connection, owner: Owner, events: Sequence[Event], now: datetime) -> None:
+    """Add these events to the facts, once each, and put their customers on the bookkeeper's list."""
+    if not events:
+        return
+    rows = [
+        {
+            **owner.key,
+            "source": event.id,
+            "customer": event.customer,
+            "subscription": subscription_of(event),
+            "invoice": invoice_of(event),
+            "kind": kind_of(event),
+            "at": event.at,
+            "recorded_at": now,
+            "body": event_to_json(event),
+        }
+        for event in events
+    ]
+    db.execute(insert(db, t.fact).on_conflict_do_nothing(), rows)
+    customers = sorted({event.customer for event in events if event.customer})
+    if customers:
+        waiting = [{**owner.key, "customer": customer, "since": now} for customer in customers]
+        db.execute(insert(db, t.to_book).on_conflict_do_nothing(), waiting)
+
+
+def recall(db: Connection, owner: Owner, cases: Sequence[RecoveryCase]) -> dict[str, list[Event]]:
+    """What was learnt before these cases were opened and may concern them, by invoice, in the order we learnt it."""
+    if not cases:
+        return {}
+    rows = {row.id: row for query in _memories(owner, cases) for row in db.execute(query)}
+    events = [event_from_json(rows[id].body) for id in sorted(rows)]
+    return {case.invoice: [event for event in events if may_concern(event, case)] for case in cases}
+
+
+def _memories(owner: Owner, cases: Sequence[RecoveryCase]) -> Iterator[Any]:
+    """Queries for the facts of these invoices, the newest of their subscriptions, and the recent of their customers."""
+    fact = t.fact
+    columns = (fact.c.id, fact.c.body)
+    yield select(*columns).where(owner.of(fact), fact.c.invoice.in_(sorted({case.invoice for case in cases})))
+    customers = sorted({case.customer for case in cases if case.customer})
+    since = min(case.failed_at for case in cases) - DISPUTE_LOOK_BACK
+    yield select(*columns).where(
+        owner.of(fact), fact.c.customer.in_(customers), fact.c.kind.in_(sorted(OF_CUSTOMERS)), fact.c.at >= since
+    )
+    newest = func.row_number().over(partition_by=fact.c.subscription, order_by=(fact.c.at.desc(), fact.c.id.desc()))
+    subscriptions = sorted({case.subscription for case in cases if case.subscription})
+    ranked = (
+        select(*columns, newest.label("rank"))
+        .where(owner.of(fact), fact.c.subscription.in_(subscriptions), fact.c.kind == "SubscriptionSeen")
+        .subquery()
+    )
+    yield select(ranked.c.id, ranked.c.body).where(ranked.c.rank <= RECENT)
+
+
+def facts_of(db: Connection, owner: Owner, customer: str) -> list[Event]:
+    """Everything known about one customer, in the order we learnt it."""
+    fact = t.fact
+    rows = db.execute(select(fact.c.body).where(owner.of(fact), fact.c.customer == customer).order_by(fact.c.id))
+    return [event_from_json(body) for (body,) in rows]
+
+
+def customers_of_invoices(db: Connection, owner: Owner, invoices: Iterable[str]) -> dict[str, str]:
+    """Whose invoices these are, as far as facts or cases say."""
+    wanted = sorted(set(invoices))
+    if not wanted:
+        return {}
+    fact = t.fact
+    rows = db.execute(
+        select(fact.c.invoice, func.max(fact.c.customer))
+        .where(owner.of(fact), fact.c.invoice.in_(wanted), fact.c.customer.is_not(None))
+        .group_by(fact.c.invoice)
+    )
+    return {invoice: customer for invoice, customer in rows}
+
+
+# ---------------------------------------------------------------- cases
+
+
+def cases_for_update(
+    db: Connection, owner: Owner, customers: Iterable[str], invoices: Iterable[str]
+) -> dict[str, RecoveryCase]:
+    """The cases of these customers and invoices, by invoice, with our attempts; call it under `lock`."""
+    case = t.recovery_case
+    about = or_(case.c.customer.in_(sorted(set(customers))), case.c.invoice.in_(sorted(set(invoices))))
+    bodies = [body for (body,) in db.execute(select(case.c.evidence).where(owner.of(case), about))]
+    found = {value.invoice: value for value in (from_json(RecoveryCase, body) for body in bodies)}
+    return _with_attempts(db, owner, found)
+
+
+def case_of(db: Connection, owner: Owner, invoice: str) -> RecoveryCase | None:
+    return cases_for_update(db, owner, (), (invoice,)).get(invoice)
+
+
+def _with_attempts(db: Connection, owner: Owner, cases: dict[str, RecoveryCase]) -> dict[str, RecoveryCase]:
+    if not cases:
+        return cases
+    attempt = t.attempt
+    rows = db.execute(
+        select(attempt.c.invoice, attempt.c.n, attempt.c.at, attempt.c.answer)
+        .where(owner.of(attempt), attempt.c.invoice.in_(sorted(cases)))
+        .order_by(attempt.c.invoice, attempt.c.n)
+    )
+    made: dict[str, list[Attempt]] = {}
+    for invoice, n, at, answer in rows:
+        made.setdefault(invoice, []).append(Attempt(n, at, Answer(answer) if answer else None))
+    return {invoice: replace(case, attempts=tuple(made.get(invoice, ()))) for invoice, case in cases.items()}
+
+
+def save_cases(db: Connection, cases: Sequence[RecoveryCase], now: datetime) -> None:
+    if not cases:
+        return
+    rows = [
+        {
+            "account": case.account,
+            "livemode": case.livemode,
+            "invoice": case.invoice,
+            "customer": case.customer,
+            "subscription": case.subscription,
+            "state": case.state.value,
+            "because": case.because,
+            "policy": case.policy,
+            "arm": case.arm,
+            "amount": case.amount.minor,
+            "currency": case.amount.currency,
+            "mrr": case.mrr.minor if case.mrr else None,
+            "decline_class": case.decline_class.value,
+            "failed_at": case.failed_at,
+            "deadline": case.deadline,
+            "closed_at": case.closed_at,
+            "recovered_by": case.recovered_by.value if case.recovered_by else None,
+            "evidence": to_json(case, without=frozenset({"attempts"})),
+            "updated_at": now,
+        }
+        for case in cases
+    ]
+    statement = insert(db, t.recovery_case)
+    changed = {name: statement.excluded[name] for name in rows[0] if name not in ("account", "livemode", "invoice")}
+    db.execute(statement.on_conflict_do_update(index_elements=["account", "livemode", "invoice"], set_=changed), rows)
+
+
+def end_debits(db: Connection, owner: Owner, case: RecoveryCase, now: datetime) -> None:
+    """Close the attempts that were under way and that an event has ended."""
+    for attempt in case.attempts:
+        if attempt.answer in (Answer.PAID, Answer.DECLINED):
+            state = "succeeded" if attempt.answer is Answer.PAID else "failed"
+            db.execute(
+                update(t.attempt)
+                .where(owner.of(t.attempt), t.attempt.c.invoice == case.invoice, t.attempt.c.n == attempt.n)
+                .where(t.attempt.c.state == "processing")
+                .values(state=state, answer=attempt.answer.value, finished_at=now, because="told by Stripe's event")
+            )
+
+
+# ---------------------------------------------------------------- actions
+
+
+def plan_actions(
+    db: Connection, owner: Owner, plans: dict[str, tuple[RecoveryCase, tuple[Action, ...]]], now: datetime
+) -> list[str]:
+    """Make the waiting actions of these cases be exactly what was planned; the keys of those that were added."""
+    waiting = _waiting(db, owner, plans)
+    cancelled, added, moved = [], [], []
+    for invoice, (case, actions) in plans.items():
+        wanted = {action.key: action for action in actions}
+        for key, due_at in waiting.get(invoice, {}).items():
+            if key not in wanted:
+                cancelled.append({"k": key, "why": f"no longer wanted: {case.because}", "at": now})
+            elif wanted[key].due_at != due_at:
+                moved.append({"k": key, "due": wanted[key].due_at, "why": wanted[key].because})
+        added += [action for action in actions if action.key not in waiting.get(invoice, {})]
+    _cancel(db, owner, cancelled)
+    _move(db, owner, moved)
+    add_actions(db, owner, added, now)
+    return [action.key for action in added]
+
+
+def _waiting(db: Connection, owner: Owner, invoices: Iterable[str]) -> dict[str, dict[str, datetime]]:
+    action = t.action
+    rows = db.execute(
+        select(action.c.invoice, action.c.key, action.c.due_at).where(
+            owner.of(action), action.c.invoice.in_(sorted(invoices)), action.c.state == "waiting"
+        )
+    )
+    found: dict[str, dict[str, datetime]] = {}
+    for invoice, key, due_at in rows:
+        found.setdefault(invoice, {})[key] = due_at
+    return found
+
+
+def _cancel(db: Connection, owner: Owner, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        db.execute(
+            update(t.action)
+            .where(owner.of(t.action), t.action.c.key == bindparam("k"), t.action.c.state == "waiting")
+            .values(state="cancelled", outcome=bindparam("why"), finished_at=bindparam("at")),
+            rows,
+        )
+
+
+def _move(db: Connection, owner: Owner, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        db.execute(
+            update(t.action)
+            .where(owner.of(t.action), t.action.c.key == bindparam("k"), t.action.c.state == "waiting")
+            .values(due_at=bindparam("due"), because=bindparam("why")),
+            rows,
+        )
+
+
+def add_actions(db: Connection, owner: Owner, actions: Sequence[Action], now: datetime) -> None:
+    """Add actions that are not there yet; one that was cancelled waits again, one that was done stays done."""
+    if not actions:
+        return
+    rows = [
+        {
+            **owner.key,
+            "key": action.key,
+            "kind": action.kind.value,
+            "invoice": action.invoice,
+            "customer": action.customer,
+            "detail": dict(action.detail),
+            "due_at": action.due_at,
+            "because": action.because,
+            "state": "waiting",
+            "token": 0,
+            "tries": 0,
+            "created_at": now,
+        }
+        for action in actions
+    ]
+    statement = insert(db, t.action)
+    again = {name: statement.excluded[name] for name in ("due_at", "because", "detail", "state")}
+    db.execute(
+        statement.on_conflict_do_update(
+            index_elements=["account", "livemode", "key"],
+            set_={**again, "finished_at": None, "outcome": None},
+            where=t.action.c.state == "cancelled",
+        ),
+        rows,
+    )
+
+
+# ---------------------------------------------------------------- people
+
+
+def save_customers(db: Connection, owner: Owner, customers: Sequence[Customer], seen: datetime) -> None:
+    """What we last saw of these people; the only table with personal data in it, beside the raw bodies."""
+    if not customers:
+        return
+    rows = [
+        {
+            **owner.key,
+            "id": customer.id,
+            "email": customer.email,
+            "name": customer.name,
+            "locale": customer.locales[0] if customer.locales else None,
+            "country": customer.country,
+            "seen_at": seen,
+        }
+        for customer in {customer.id: customer for customer in customers}.values()
+    ]
+    statement = insert(db, t.customer)
+    newest = {
+        name: func.coalesce(statement.excluded[name], t.customer.c[name])
+        for name in ("email", "name", "locale", "country", "seen_at")
+    }
+    db.execute(statement.on_conflict_do_update(index_elements=["account", "livemode", "id"], set_=newest), rows)

@@ -1,0 +1,266 @@
+"""The only module that calls Stripe.
+
+`read` and `fetch` are repeated by tenacity when the transport failed; `pay` never is: a payment request is repeated
+through its row, after reading what became of the first one (reliability.md 6.3). Every call has a timeout, waits its
+turn in a bucket per endpoint, and is refused while a database transaction is open.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import requests
+import stripe
+import structlog
+from pydantic import SecretStr
+from requests.adapters import HTTPAdapter
+from stripe.params import InvoicePayParams
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+from billing.events.occurrences import Answer, Card, Decline, InvoiceRead
+from billing.events.stripe_read import invoice_read, refusal
+from config.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+stripe.enable_telemetry = False
+API_VERSION = "2026-10-28.endive"
+AUTHENTICATE = frozenset(
+    {"authentication_required", "invoice_payment_intent_requires_action", "payment_intent_action_required"}
+)
+CONNECT_SECONDS = 5.0
+POOL = 64
+
+
+class StripeAway(Exception):
+    """Stripe could not be asked, or did not answer; nothing is known about what it did."""
+
+
+class StripeRefused(Exception):
+    """Stripe does not accept this key, or not for this request: an operator has to mend it."""
+
+
+class StripeMissing(Exception):
+    """Stripe knows no such object in this account and mode."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """What one payment request came to. `answer` None: nobody knows, the row stays `sending`.
+
+    `stopped` says that charging must stop for the whole account; `look` that only reading the invoice can tell.
+    """
+
+    answer: Answer | None
+    because: str
+    decline: Decline | None = None
+    card: Card | None = None
+    charge: str | None = None
+    look: bool = False
+    stopped: bool = False
+
+
+class Bucket:
+    """Lets `rate` calls a second pass, spread evenly; a caller waits for its turn."""
+
+    def __init__(self, rate: float, sleep: Callable[[float], None]) -> None:
+        self._gap, self._sleep = 1 / rate, sleep
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def wait(self) -> None:
+        with self._lock:
+            now = time.monotonic()
+            turn = max(now, self._next)
+            self._next = turn + self._gap
+        if turn > now:
+            self._sleep(turn - now)
+
+
+def _transport(error: BaseException) -> bool:
+    """Trouble on the way, which asking again may cure: no connection, 409, 429, 5xx."""
+    if isinstance(error, (stripe.APIConnectionError, stripe.RateLimitError)):
+        return True
+    return isinstance(error, stripe.StripeError) and (error.http_status == 409 or (error.http_status or 0) >= 500)
+
+
+class Gateway:
+    """One Stripe account in one mode. `guard` raises when a database transaction is open."""
+
+    def __init__(
+        self,
+        key: SecretStr,
+        *,
+        account: str | None = None,
+        base: str | None = None,
+        timeout: float = 20.0,
+        rate: float = 20.0,
+        guard: Callable[[str], None] = lambda doing: None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._session = requests.Session()  # one pool of connections for all threads, so that it can be closed
+        self._session.mount(base or "https://", HTTPAdapter(pool_maxsize=POOL))
+        addresses: dict[str, Any] = {"base_addresses": {"api": base}} if base else {}
+        self._client = stripe.StripeClient(
+            key.get_secret_value(),
+            stripe_account=account,
+            stripe_version=API_VERSION,
+            max_network_retries=0,
+            http_client=stripe.RequestsClient(timeout=(min(CONNECT_SECONDS, timeout), timeout), session=self._session),
+            **addresses,
+        )
+        self._guard = guard
+        self._buckets: dict[str, Bucket] = defaultdict(lambda: Bucket(rate, sleep))
+        self._retrying = Retrying(
+            retry=retry_if_exception(_transport),
+            stop=stop_after_attempt(3),
+            wait=wait_exponential_jitter(multiplier=0.5, max=5),
+            sleep=sleep,
+            reraise=True,
+        )
+
+    def _ask(self, endpoint: str, call: Callable[[], Any]) -> dict[str, Any]:
+        """The JSON answer to a request that changes nothing, asked up to three times."""
+        self._guard(f"asking Stripe ({endpoint})")
+
+        def once() -> Any:
+            self._buckets[endpoint].wait()
+            return call()
+
+        try:
+            answer = self._retrying(once)
+        except (stripe.AuthenticationError, stripe.PermissionError) as error:
+            raise StripeRefused(_words(error)) from error
+        except stripe.InvalidRequestError as error:
+            if error.http_status == 404:
+                raise StripeMissing(_words(error)) from error
+            raise StripeAway(_words(error)) from error
+        except (stripe.StripeError, ValueError) as error:
+            raise StripeAway(_words(error)) from error
+        return cast(dict[str, Any], getattr(answer, "last_response", answer).data)
+
+    def close(self) -> None:
+        self._session.close()
+
+    def account(self) -> Mapping[str, Any]:
+        """The account that the key belongs to."""
+        return self._ask("account", lambda: self._client.v1.accounts.retrieve_current())
+
+    def read(self, invoice: str) -> InvoiceRead:
+        """The invoice as Stripe has it now, with its subscription, payments and the bank's last answer."""
+        found = self._ask(
+            "invoices/id",
+            lambda: self._client.v1.invoices.retrieve(
+                invoice, {"expand": ["parent.subscription_details.subscription"]}
+            ),
+        )
+        payments = self._ask(
+            "invoice_payments",
+            lambda: self._client.v1.invoice_payments.list(
+                {"invoice": invoice, "limit": 100, "expand": ["data.payment.payment_intent.latest_charge"]}
+            ),
+        )
+        return invoice_read(found, payments.get("data", []))
+
+    def fetch(self, url: str) -> Mapping[str, Any]:
+        """The object at a path of Stripe's API, as a thin event names it (`/v1/...` or `/v2/...` only)."""
+        if not url.startswith(("/v1/", "/v2/")):
+            raise StripeMissing(f"not an address of Stripe's API: {url[:80]!r}")
+        response = self._ask("fetch", lambda: self._client.raw_request("get", url))
+        return response
+
+    def pay(self, invoice: str, body: Mapping[str, Any], key: str) -> Paid:
+        """Ask Stripe once to collect an open invoice; `body` and `key` are those of the attempt's row."""
+        self._guard("asking Stripe for money")
+        self._buckets["invoices/pay"].wait()
+        try:
+            answer = self._client.v1.invoices.pay(invoice, cast(InvoicePayParams, dict(body)), {"idempotency_key": key})
+        except stripe.StripeError as error:
+            return _answer_of(error)
+        except ValueError as error:  # an answer that is no JSON
+            return Paid(None, f"Stripe's answer could not be read: {type(error).__name__}")
+        if answer.status == "paid":
+            return Paid(Answer.PAID, "Stripe collected the invoice")
+        return Paid(Answer.PROCESSING, "the payment is under way", look=True)
+
+
+def _answer_of(error: stripe.StripeError) -> Paid:
+    """The outcome table D10 of reliability.md."""
+    words, details = _words(error), _details(error)
+    match error.http_status:
+        case 402:
+            decline, card, charge = refusal(details)
+            codes = {decline.code, decline.decline_code}
+            answer = Answer.NEEDS_ACTION if codes & AUTHENTICATE else Answer.DECLINED
+            return Paid(answer, words, decline, card, charge)
+        case 400 if isinstance(error, stripe.IdempotencyError):
+            log.error("payment_key_reused", because=words)
+            return Paid(
+                Answer.UNKNOWN, "another request was made with the same key: read before anything else", look=True
+            )
+        case 400:
+            return Paid(Answer.NOT_PAYABLE, words, Decline(code=details.get("code")), look=True)
+        case 404:
+            return Paid(Answer.NOT_PAYABLE, words, Decline(code="resource_missing"))
+        case 401 | 403:
+            return Paid(Answer.NOT_EXECUTED, words, stopped=True)
+        case _:
+            return Paid(None, words)
+
+
+def _details(error: stripe.StripeError) -> dict[str, Any]:
+    body = error.json_body
+    details = body.get("error") if isinstance(body, dict) else None
+    return dict(details) if isinstance(details, dict) else {}
+
+
+def _words(error: Exception) -> str:
+    """What went wrong without anything personal: status and codes, never Stripe's sentence."""
+    details = _details(error) if isinstance(error, stripe.StripeError) else {}
+    codes = [str(details[name]) for name in ("type", "code", "decline_code") if details.get(name)]
+    status = getattr(error, "http_status", None) or type(error).__name__
+    return " ".join([f"Stripe answered {status}" if isinstance(status, int) else f"no answer ({status})", *codes])
+
+
+class Gateways:
+    """The gateway of each account; made on first use, because a client must not cross a fork."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        guard: Callable[[str], None],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._settings, self._guard, self._sleep = settings, guard, sleep
+        self._made: dict[tuple[str, bool], Gateway] = {}
+        self._lock = threading.Lock()
+
+    def of(self, account: str, livemode: bool) -> Gateway | None:
+        """The gateway for events of this account, None when no key is configured for it."""
+        with self._lock:
+            if (account, livemode) not in self._made:
+                owner = self._settings.account(account, livemode)
+                if owner is None or owner.api_key is None:
+                    return None
+                self._made[account, livemode] = Gateway(
+                    owner.api_key,
+                    account=account if account.startswith("acct_") and account != owner.id else None,
+                    base=self._settings.stripe_api_base,
+                    timeout=self._settings.stripe_timeout_seconds,
+                    rate=self._settings.stripe_requests_per_second,
+                    guard=self._guard,
+                    sleep=self._sleep,
+                )
+            return self._made[account, livemode]
+
+    def close(self) -> None:
+        """Close the connections of every account."""
+        with self._lock:
+            for gateway in self._made.values():
+                gateway.close()
+            self._made.clear()
