@@ -85,6 +85,9 @@ class Settings(BaseSettings):
     smtp_tls: Literal["starttls", "implicit", "none"] = Field(
         "starttls", description="starttls (587), implicit (465), or none for a server on this machine."
     )
+    smtp_plaintext: bool = Field(
+        False, description="Allow smtp_tls=none to another machine, as to a mail catcher in the same network."
+    )
     smtp_user: str | None = Field(None, description="Name to log in with.")
     smtp_password: SecretStr | None = Field(None, description="Password to log in with.")
     smtp_ca_file: Path | None = Field(None, description="Own certificate authority of the mail server, as PEM.")

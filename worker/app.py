@@ -71,7 +71,7 @@ def _channels(settings: Settings, now: Callable[[], datetime]) -> dict[str, Chan
     """E-mail by a mail server if there is one, else into a folder if that is set, else none."""
     sender = mail_sender(settings)
     if settings.smtp_host:
-        return {"email": EmailChannel(smtp_server(settings), sender, now)}
+        return {"email": EmailChannel(smtp_server(settings), sender, now, plaintext_anywhere=settings.smtp_plaintext)}
     if settings.mailbox_dir:
         return {"email": MailboxChannel(settings.mailbox_dir, sender, now)}
     return {}
