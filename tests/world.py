@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import stripe
 from pydantic import SecretStr
 from sqlalchemy import select
 
@@ -40,6 +41,11 @@ class World:
     sb: Sandbox
     app: App
     mailbox: Path
+
+    @property
+    def client(self) -> stripe.StripeClient:
+        """Somebody else's way to Stripe: the company, or the customer through a page of Stripe's."""
+        return stripe.StripeClient("sk_test_somebody", base_addresses={"api": self.sb.url})
 
     def settle(self) -> None:
         """Deliver what Stripe has to tell and do what is due, until nothing moves any more."""
@@ -80,7 +86,7 @@ class World:
 def settings_for(database_url: str, sb: Sandbox, mailbox: Path, **more: Any) -> Settings:
     return Settings(
         database_url=database_url,
-        stripe_api_key=SecretStr("rk_test_reprieve"),
+        **{"stripe_api_key": SecretStr("rk_test_reprieve"), "mode": "own", **more},
         stripe_api_base=sb.url,
         stripe_webhook_secrets=(SecretStr(SECRET),),
         stripe_requests_per_second=10_000,
@@ -88,7 +94,6 @@ def settings_for(database_url: str, sb: Sandbox, mailbox: Path, **more: Any) -> 
         mail_from="billing@acme.example",
         mail_from_name="Acme",
         web_port=0,
-        **{"mode": "own", **more},
     )
 
 

@@ -1,18 +1,19 @@
 """The bookkeeper: folds what is known of a customer and appends what the books lack.
 
 Nothing is ever updated. A fact that came late makes the fold say something else, and the difference is appended as
-reversals and new entries, in the open month. Crash anywhere: the customer is still on the list, and folding again
-appends only what is missing.
+reversals and new entries. What falls due without an event (a past-due limit, a coupon's end) puts the customer on the
+list for that time. Crash anywhere: the customer is still on the list, and folding again appends only what is missing.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, Row, delete, insert, select
 
 from billing.events import Event
 from billing.ledger.book import book
@@ -41,34 +42,33 @@ def keep(app: App) -> int:
 def _keep_some(app: App) -> int:
     now = app.now()
     with app.db.begin() as db:
-        waiting = db.execute(
-            select(t.to_book).order_by(t.to_book.c.since).limit(BATCH).with_for_update(skip_locked=True)
-        ).all()
+        due = select(t.to_book).where(t.to_book.c.due_at <= now).order_by(t.to_book.c.due_at)
+        waiting = db.execute(due.limit(BATCH).with_for_update(skip_locked=True)).all()
         for owner, customers in _by_owner(waiting).items():
             store.lock(db, owner, customers)
-            for customer in customers:
-                _keep_one(db, owner, customer, now, app.settings.reporting_timezone)
             db.execute(delete(t.to_book).where(owner.of(t.to_book), t.to_book.c.customer.in_(customers)))
+            again = {}
+            for customer, facts in store.facts_of(db, owner, customers).items():
+                folded = fold(facts, now)
+                lacking = corrections(_booked(db, owner, customer), entries_of(folded))
+                _append(db, owner, lacking, now, app.settings.reporting_timezone)
+                if folded.next_due:
+                    again[customer] = folded.next_due
+            store.book_again(db, owner, again)
     return len(waiting)
 
 
-def _by_owner(rows: Sequence[object]) -> dict[Owner, list[str]]:
+def _by_owner(rows: Sequence[Row[Any]]) -> dict[Owner, list[str]]:
     found: dict[Owner, list[str]] = defaultdict(list)
     for row in rows:
-        found[Owner(row.account, row.livemode)].append(row.customer)  # type: ignore[attr-defined]
+        found[Owner(row.account, row.livemode)].append(row.customer)
     return found
 
 
-def _keep_one(db: Connection, owner: Owner, customer: str, now: datetime, zone: str) -> None:
-    booked = _booked(db, owner, customer)
-    wanted = entries_of(fold(store.facts_of(db, owner, customer), now))
-    _append(db, owner, corrections(booked, wanted), now, zone)
-
-
-def fold(events: Sequence[Event], now: datetime) -> Book:
-    """What the events of one customer come to in the books."""
-    facts = [fact for event in events for fact in facts_of(event)]
-    return book(ledger_events(facts), DEFAULT, now)
+def fold(facts: Iterable[tuple[Event, datetime]], until: datetime) -> Book:
+    """What the facts of one customer, each with the time we learnt it, come to in the books."""
+    learnt = [fact for event, recorded_at in facts for fact in facts_of(event, recorded_at)]
+    return book(ledger_events(learnt), DEFAULT, until)
 
 
 def _booked(db: Connection, owner: Owner, customer: str) -> dict[str, Entry]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Any
 
 import orjson
 import structlog
@@ -19,7 +20,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from billing.actions import Action, Kind, fetch_key
-from billing.events import Event, Unreadable, from_stripe, to_fetch
+from billing.events import ChargeDisputed, Event, Unreadable, from_stripe, to_fetch
 from worker import charge, inbox, look, notify, outbox, store
 from worker.absorb import absorb
 from worker.app import App
@@ -77,7 +78,7 @@ def _handle(app: App, db: Connection, taken: Sequence[Kept]) -> None:
     for item in taken:
         try:
             event = _read(item, now)
-        except (Unreadable, ValueError) as error:
+        except (Unreadable, ValueError, KeyError) as error:
             ends.append(End(item.id, "quarantined", str(error)[:500]))
             continue
         if isinstance(event, Action):
@@ -94,19 +95,27 @@ def _handle(app: App, db: Connection, taken: Sequence[Kept]) -> None:
 
 
 def _read(item: Kept, now: datetime) -> Event | Action | None:
-    """What a stored body says; for a thin one whose object was not read yet, the action that reads it."""
-    payload = item.payload()
-    if item.fetched is None and (wanted := to_fetch(payload)):
-        kind, id = wanted
-        return Action(
-            fetch_key(item.event_id),
-            Kind.FETCH,
-            now,
-            f"a thin event: {kind} {id} has to be read",
-            detail={"event": item.event_id},
-        )
+    """What a stored body says; where it names an object without showing it, the action that reads that object."""
+    payload: dict[str, Any] = item.payload()
     fetched = orjson.loads(item.fetched) if item.fetched else None
-    return from_stripe(payload, fetched, account=item.owner.account)
+    if fetched is None and to_fetch(payload):
+        return _fetch(item, str(payload["related_object"]["url"]), now)
+    if fetched is not None and "data" in payload:
+        payload = {**payload, "data": {**payload["data"], "object": fetched}}
+    event = from_stripe(payload, fetched, account=item.owner.account)
+    if event and event.customer is None and isinstance(event.what, ChargeDisputed) and fetched is None:
+        thing = payload["data"]["object"]
+        return _fetch(item, f"/v1/{DISPUTES[thing['object']]}/{thing['id']}?expand[]=charge", now)
+    return event
+
+
+# A dispute names a charge, and only the charge names the customer.
+DISPUTES = {"dispute": "disputes", "radar.early_fraud_warning": "radar/early_fraud_warnings"}
+
+
+def _fetch(item: Kept, path: str, now: datetime) -> Action:
+    detail = {"event": item.event_id, "path": path}
+    return Action(fetch_key(item.event_id), Kind.FETCH, now, f"{path} has to be read first", detail=detail)
 
 
 # ---------------------------------------------------------------- actions

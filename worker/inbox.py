@@ -101,6 +101,15 @@ def fetched(db: Connection, owner: Owner, event_id: str, body: bytes, now: datet
     )
 
 
+def unfetched(db: Connection, owner: Owner, event_id: str, because: str, now: datetime) -> None:
+    """The object cannot be read: the event waits for a person."""
+    db.execute(
+        update(inbox)
+        .where(owner.of(inbox), inbox.c.event_id == event_id, inbox.c.state == "fetching")
+        .values(state="quarantined", because=because, finished_at=now)
+    )
+
+
 def listing(db: Connection, state: str, most: int) -> list[Row[tuple[object, ...]]]:
     """The newest events in a state, for a person to read."""
     columns = (inbox.c.id, inbox.c.account, inbox.c.livemode, inbox.c.event_id, inbox.c.type, inbox.c.received_at)

@@ -1,19 +1,17 @@
-"""Reading what events do not say: an invoice, to learn the bank's answer, and the object of a thin event."""
+"""Reading what events do not say: an invoice, to learn the bank's answer, and objects that an event only names."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
 import orjson
-from sqlalchemy import select
-
+from billing.actions import Kind
 from billing.events.occurrences import DeadlinePassed, Event
 from worker import inbox, outbox, store
 from worker.absorb import absorb_one, read_event
 from worker.app import App
 from worker.outbox import Claim, Lost
-from worker.stripe_gateway import Gateway, StripeAway, StripeMissing, StripeRefused
-from worker.tables import inbox as inbox_table
+from worker.stripe_gateway import StripeAway, StripeMissing, StripeRefused
 
 WAIT = timedelta(minutes=1)
 TRIES = 20  # then a day has passed
@@ -24,6 +22,7 @@ def perform_look(app: App, claim: Claim) -> str:
     gateway = app.stripe.of(claim.owner.account, claim.owner.livemode)
     if gateway is None:
         return _finish(app, claim, "no Stripe key is configured for this account")
+    looked = dated(app.now())
     try:
         seen = gateway.read(claim.invoice or "")
     except (StripeAway, StripeRefused, StripeMissing) as error:
@@ -31,24 +30,22 @@ def perform_look(app: App, claim: Claim) -> str:
     with app.db.begin() as db:
         store.lock(db, claim.owner, [claim.customer or claim.invoice or ""])
         outbox.finish(db, claim, "read", app.now())
-        absorb_one(app, db, claim.owner, read_event(claim, seen, app.now()))
+        absorb_one(app, db, claim.owner, read_event(claim, seen, looked))
     return "read"
 
 
 def perform_fetch(app: App, claim: Claim) -> str:
-    """Read the object that a thin event names, and let the event be handled."""
+    """Read the object that an event names without showing it, and let the event be handled."""
     gateway = app.stripe.of(claim.owner.account, claim.owner.livemode)
+    event_id, path = str(claim.detail["event"]), str(claim.detail["path"])
     if gateway is None:
-        return _finish(app, claim, "no Stripe key is configured for this account")
-    event_id = str(claim.detail["event"])
-    with app.db.read() as db:
-        body = db.scalar(
-            select(inbox_table.c.body).where(claim.owner.of(inbox_table), inbox_table.c.event_id == event_id)
-        )
+        return _unfetched(app, claim, event_id, "no Stripe key is configured for this account")
     try:
-        fetched = _related(gateway, body)
-    except (StripeAway, StripeRefused, StripeMissing) as error:
+        fetched = gateway.fetch(path)
+    except (StripeAway, StripeRefused) as error:
         return _again(app, claim, error)
+    except StripeMissing as error:
+        return _unfetched(app, claim, event_id, f"{path}: {error}")
     with app.db.begin() as db:
         outbox.finish(db, claim, "read", app.now())
         inbox.fetched(db, claim.owner, event_id, orjson.dumps(fetched), app.now())
@@ -56,10 +53,12 @@ def perform_fetch(app: App, claim: Claim) -> str:
     return "read"
 
 
-def _related(gateway: Gateway, body: bytes | None) -> object:
-    payload = orjson.loads(body or b"{}")
-    related = payload.get("related_object") or {}
-    return gateway.fetch(str(related.get("url", "")))
+def _unfetched(app: App, claim: Claim, event_id: str, because: str) -> str:
+    """Put the event before a person; when it is run again, the action is made again."""
+    with app.db.begin() as db:
+        outbox.finish(db, claim, because, app.now(), "cancelled")
+        inbox.unfetched(db, claim.owner, event_id, because, app.now())
+    return because
 
 
 def perform_deadline(app: App, claim: Claim) -> str:
@@ -82,11 +81,11 @@ def perform_deadline(app: App, claim: Claim) -> str:
 
 def _again(app: App, claim: Claim, error: Exception) -> str:
     """Stripe could not be asked: wait longer each time, and in the end go on without."""
-    if claim.tries >= TRIES or isinstance(error, StripeMissing):
+    if isinstance(error, StripeMissing) or (claim.tries >= TRIES and claim.kind is Kind.LOOK):
         return _finish(app, claim, str(error))
     try:
         with app.db.begin() as db:
-            outbox.postpone(db, claim, min(WAIT * 2**claim.tries, timedelta(hours=6)), str(error), app.now())
+            outbox.postpone(db, claim, min(WAIT * 2 ** min(claim.tries, 9), timedelta(hours=6)), str(error), app.now())
     except Lost:
         return "another worker has this"
     return str(error)

@@ -6,7 +6,7 @@ Everything works on many customers at once, because the inbox is handled in batc
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -80,8 +80,7 @@ def keep(db: Connection, owner: Owner, events: Sequence[Event], now: datetime) -
     db.execute(insert(db, t.fact).on_conflict_do_nothing(), rows)
     customers = sorted({event.customer for event in events if event.customer})
     if customers:
-        waiting = [{**owner.key, "customer": customer, "since": now} for customer in customers]
-        db.execute(insert(db, t.to_book).on_conflict_do_nothing(), waiting)
+        book_again(db, owner, {customer: now for customer in customers})
 
 
 def recall(db: Connection, owner: Owner, cases: Sequence[RecoveryCase]) -> dict[str, list[Event]]:
@@ -113,11 +112,31 @@ def _memories(owner: Owner, cases: Sequence[RecoveryCase]) -> Iterator[Any]:
     yield select(ranked.c.id, ranked.c.body).where(ranked.c.rank <= RECENT)
 
 
-def facts_of(db: Connection, owner: Owner, customer: str) -> list[Event]:
-    """Everything known about one customer, in the order we learnt it."""
+def book_again(db: Connection, owner: Owner, due: Mapping[str, datetime]) -> None:
+    """Put customers on the bookkeeper's list, each for its time; an earlier time on the list stays."""
+    if not due:
+        return
+    statement = insert(db, t.to_book)
+    sooner = statement.on_conflict_do_update(
+        index_elements=["account", "livemode", "customer"],
+        set_={"due_at": statement.excluded.due_at},
+        where=t.to_book.c.due_at > statement.excluded.due_at,
+    )
+    db.execute(sooner, [{**owner.key, "customer": customer, "due_at": at} for customer, at in due.items()])
+
+
+def facts_of(db: Connection, owner: Owner, customers: Sequence[str]) -> dict[str, list[tuple[Event, datetime]]]:
+    """Everything known about these customers, each fact with the time we learnt it, in that order."""
     fact = t.fact
-    rows = db.execute(select(fact.c.body).where(owner.of(fact), fact.c.customer == customer).order_by(fact.c.id))
-    return [event_from_json(body) for (body,) in rows]
+    rows = db.execute(
+        select(fact.c.customer, fact.c.body, fact.c.recorded_at)
+        .where(owner.of(fact), fact.c.customer.in_(customers))
+        .order_by(fact.c.id)
+    )
+    found: dict[str, list[tuple[Event, datetime]]] = {customer: [] for customer in customers}
+    for customer, body, recorded_at in rows:
+        found[customer].append((event_from_json(body), recorded_at))
+    return found
 
 
 def customers_of_invoices(db: Connection, owner: Owner, invoices: Iterable[str]) -> dict[str, str]:

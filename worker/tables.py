@@ -251,8 +251,9 @@ fact = _rows(
 
 to_book = _objects(
     "to_book",
-    "customer",  # whose facts are newer than their entries; a work list, rebuilt by looking at `fact`
-    _required("since", Instant),
+    "customer",
+    _required("due_at", Instant),  # when the books of this customer must be folded again
+    Index("ix_to_book_due_at", "due_at"),
 )
 
 entry = _rows(

@@ -11,9 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
-from billing.ledger import codec
 from billing.ledger.movement import Book, Case, Cash, CashKind, Line, Movement, Outcome, key_of
 from billing.money import Amount
 
@@ -54,14 +52,6 @@ class Entry:
             sums[posting.amount.unit] += posting.amount.minor
         if any(sums.values()):
             raise Unbalanced(f"entry {self.key} is off by {dict(sums)}")
-
-    def to_json(self) -> dict[str, Any]:
-        return dict(codec.encode(self))
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Entry:
-        entry: Entry = codec.decode(cls, value)
-        return entry
 
 
 # ---------------------------------------------------------------- verbs: recurring revenue

@@ -1,21 +1,17 @@
-"""What we learned from one event, kept for ever: the ledger's only memory.
+"""What one event teaches the ledger. The event itself is what is kept (`billing/memory.py`); this is how it is read.
 
-Raw payloads are erased after a while; a fact holds everything that a later reading of them could need, and nothing
-about a person (no name, address or link). Facts are appended, never changed; `interpret` reads them.
+Nothing about a person is in it. Facts are appended, never changed; `interpret` reads them all together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 from billing.actions import KEY_PREFIX
 from billing.events import occurrences as seen
-from billing.events.occurrences import Card, Event, Invoice, What
-from billing.ledger import codec
+from billing.events.occurrences import Event, What
 
 
 class Origin(StrEnum):
@@ -37,32 +33,6 @@ class Fact:
     what: What
     origin: Origin
     recorded_at: datetime | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "v": 1,
-            "source": self.source,
-            "customer": self.customer,
-            "at": codec.encode(self.at),
-            "kind": self.kind,
-            "what": codec.encode(self.what),
-            "origin": self.origin.value,
-            **({"recorded_at": codec.encode(self.recorded_at)} if self.recorded_at else {}),
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Fact:
-        """Raises KeyError for a kind or column that this version does not know, TypeError for a damaged `what`."""
-        recorded_at = value.get("recorded_at")
-        return cls(
-            source=value["source"],
-            customer=value["customer"],
-            at=datetime.fromisoformat(value["at"]),
-            kind=value["kind"],
-            what=codec.decode(KINDS[value["kind"]], value["what"]),
-            origin=Origin(value["origin"]),
-            recorded_at=datetime.fromisoformat(recorded_at) if recorded_at else None,
-        )
 
 
 KINDS: dict[str, type[What]] = {
@@ -97,7 +67,7 @@ def facts_of(event: Event, recorded_at: datetime | None = None, customer: str | 
     if kind not in KINDS or whom is None:
         return ()
     source = f"{event.snapshot_id or event.id}:{kind}"  # a thin event and its snapshot twin are one
-    return (Fact(source, whom, event.at, kind, _anonymous(event.what), _origin(event), recorded_at),)
+    return (Fact(source, whom, event.at, kind, event.what, _origin(event), recorded_at),)
 
 
 def _origin(event: Event) -> Origin:
@@ -122,26 +92,3 @@ def _customer(what: What) -> str | None:
             return thing.customer
         case _:
             return None
-
-
-def _anonymous(what: What) -> What:
-    """Without what names or reaches a person, so that erasing a customer never has to touch the ledger."""
-    match what:
-        case seen.InvoiceFailed() | seen.InvoicePaid() | seen.InvoiceVoided() | seen.InvoiceUncollectible():
-            return replace(what, invoice=_plain_invoice(what.invoice))
-        case seen.InvoiceRead():
-            return replace(what, invoice=_plain_invoice(what.invoice), card=_plain_card(what.card))
-        case seen.AttemptAnswered():
-            return replace(what, card=_plain_card(what.card))
-        case seen.PaymentMethodSeen():
-            return replace(what, method=replace(what.method, card=_plain_card(what.method.card)))
-        case _:
-            return what
-
-
-def _plain_invoice(invoice: Invoice) -> Invoice:
-    return replace(invoice, hosted_invoice_url=None, customer_email=None, customer_name=None)
-
-
-def _plain_card(card: Card | None) -> Card | None:
-    return card and Card(brand=card.brand, country=card.country, funding=card.funding)

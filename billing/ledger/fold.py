@@ -293,7 +293,7 @@ class Fold:
         for loss in self._losses(sub.currency, at):
             bought = sum(each.minor for each in sub.level.items if each.item.product in loss.products)
             minor -= self._undo(loss, sub, min(bought, minor), event)
-        self.journal.gain(sub, minor, "additional_subscription", at, event)
+        self.journal.gain(sub, minor, "subscription_added", at, event)
         self.journal.step(sub, at)
 
     def _end(self, sub: Sub, at: datetime, cause: Cause, event: LedgerEvent | None) -> None:
@@ -374,7 +374,7 @@ class Fold:
         else:
             for sub in begun:
                 self._come_back(sub, at)
-                self.journal.gain(sub, sub.counted, "additional_subscription", at)
+                self.journal.gain(sub, sub.counted, "subscription_added", at)
             for sub in swap.ended:
                 self._drop(sub, sub.level.total, at, "canceled", None)
         for sub in (*swap.ended, *swap.begun):

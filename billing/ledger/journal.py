@@ -55,8 +55,10 @@ class Journal:
         """An increase: new, a reactivation or an expansion, by what the customer had and ever had."""
         if any(self._levels.values()):
             self.post(Line.EXPANSION, reason, sub, minor, at, event)
+        elif self._had_revenue:
+            self.post(Line.REACTIVATION, reason, sub, minor, at, event)
         else:
-            self.post(Line.REACTIVATION if self._had_revenue else Line.NEW, reason, sub, minor, at, event)
+            self.post(Line.NEW, "first_revenue", sub, minor, at, event)
 
     def change(self, sub: Sub, parts: Sequence[Part], at: datetime, event: LedgerEvent | None) -> None:
         """A change of price or quantity, part by part; from zero it is a gain as a whole."""

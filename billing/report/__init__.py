@@ -1,1 +1,4 @@
-"""Reports only add: `period` says from when to when, `bridge` sums movements, `render` shows the sums."""
+"""Reports only add. `period` says from when to when, `currency` in what, `rows` has each customer's part.
+
+`bridge` sums the rows and checks them to the cent, `products` tells the same change by product, `render` shows it.
+"""

@@ -32,6 +32,7 @@ ONLY_IN = {"retained": Basis.NETTED, "recovered_late": Basis.ACTIVITY}
 AFTER_CLOSE = frozenset({"closed_start", "prior_period"})
 NET_NAMES = {"gross_involuntary_churn": "involuntary churn, net of recovered"}
 MEMOS = (
+    ("recovered_involuntary_churn", "recovered involuntary churn"),
     ("recovered_live", "recovered and still live at the close"),
     ("late_recovery", "late recovery, inside reactivation or expansion"),
     ("at_risk", "at risk at the close"),
@@ -68,7 +69,6 @@ def table(bridge: Bridge, display: str = "gross") -> list[tuple[str, str, str]]:
 def memos(bridge: Bridge) -> list[tuple[str, str]]:
     """(name, value) rows under the table: what the lines alone do not say."""
     rows = [(name, _decimal(getattr(bridge, field), bridge.unit)) for field, name in MEMOS]
-    rows.append(("recovered involuntary churn", _decimal(bridge.recovered_involuntary_churn, bridge.unit)))
     rows.append(("open cases at the close", str(bridge.at_risk_cases)))
     if bridge.at_risk_since:
         days = (bridge.period.closes - bridge.at_risk_since).days
@@ -105,8 +105,8 @@ def text(bridge: Bridge, display: str = "gross") -> str:
 def to_json(bridge: Bridge, display: str = "gross") -> dict[str, Any]:
     """Minor units and decimal strings of every line, with the labels that make them comparable."""
     shown = bridge.net() if display == "net" else bridge
-    names = [field for field, _, _ in LINES if field not in AFTER_CLOSE] + [field for field, _ in MEMOS]
-    names += [] if bridge.closed_start is None else sorted(AFTER_CLOSE)
+    names = [field for field, _, _ in LINES if field not in AFTER_CLOSE or bridge.closed_start is not None]
+    names += [field for field, _ in MEMOS if field not in names]
     return {
         "period": {
             "start": bridge.period.start.isoformat(),

@@ -305,10 +305,13 @@ def upgrade() -> None:
         sa.Column("account", sa.Text(), nullable=False),
         sa.Column("livemode", Flag(), nullable=False),
         sa.Column("customer", sa.Text(), nullable=False),
-        sa.Column("since", Instant(), nullable=False),
+        sa.Column("due_at", Instant(), nullable=False),
         sa.PrimaryKeyConstraint("account", "livemode", "customer", name=op.f("pk_to_book")),
         sqlite_strict=True,
     )
+    with op.batch_alter_table("to_book", schema=None) as batch_op:
+        batch_op.create_index("ix_to_book_due_at", ["due_at"], unique=False)
+
     op.create_table(
         "posting",
         sa.Column("entry", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -328,6 +331,9 @@ def downgrade() -> None:
     for statement in guards_0001.drop(op.get_bind().dialect.name):
         op.execute(statement)
     op.drop_table("posting")
+    with op.batch_alter_table("to_book", schema=None) as batch_op:
+        batch_op.drop_index("ix_to_book_due_at")
+
     op.drop_table("to_book")
     with op.batch_alter_table("recovery_case", schema=None) as batch_op:
         batch_op.drop_index("ix_recovery_case_state")
