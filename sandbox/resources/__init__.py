@@ -1,0 +1,41 @@
+"""The endpoints, one file per kind of object; `ROUTES` is all of them."""
+
+from sandbox.resources import (
+    accounts,
+    billing_portal,
+    charges,
+    coupons,
+    customers,
+    disputes,
+    events,
+    invoice_items,
+    invoice_payments,
+    invoices,
+    payment_intents,
+    payment_methods,
+    products,
+    refunds,
+    setup_intents,
+    subscriptions,
+    webhook_endpoints,
+)
+
+ROUTES = [
+    *accounts.ROUTES,
+    *billing_portal.ROUTES,
+    *charges.ROUTES,
+    *coupons.ROUTES,
+    *customers.ROUTES,
+    *disputes.ROUTES,
+    *events.ROUTES,
+    *invoice_items.ROUTES,
+    *invoice_payments.ROUTES,
+    *invoices.ROUTES,
+    *payment_intents.ROUTES,
+    *payment_methods.ROUTES,
+    *products.ROUTES,
+    *refunds.ROUTES,
+    *setup_intents.ROUTES,
+    *subscriptions.ROUTES,
+    *webhook_endpoints.ROUTES,
+]
