@@ -10,13 +10,14 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from billing.policy import Policy
 from config.policies import BadPolicy, in_mode, parse, read
 from config.settings import Settings
 from worker import tables as t
 from worker.db import Database
+from worker.store import insert
 
 
 class Policies:
@@ -37,10 +38,9 @@ class Policies:
 
     def _store(self, id: str, body: dict[str, Any]) -> None:
         with self._db.begin() as db:
-            stored = db.scalar(select(t.policy.c.body).where(t.policy.c.id == id))
-            if stored is None:
-                db.execute(insert(t.policy), {"id": id, "body": body, "first_used_at": self._now()})
-            elif stored != body:
+            row = {"id": id, "body": body, "first_used_at": self._now()}
+            db.execute(insert(db, t.policy).on_conflict_do_nothing(), row)  # another process may start just now
+            if db.scalar(select(t.policy.c.body).where(t.policy.c.id == id)) != body:
                 raise BadPolicy(f"policy {id} was changed after it was used: give the changed one a new version")
 
     def current(self, account: str, livemode: bool) -> Policy:
