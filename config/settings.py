@@ -31,10 +31,7 @@ class Account(BaseModel):
 
     id: str = Field("self", description="acct_... of the account; `self` when there is only one.")
     livemode: bool = Field(False, description="True for live events and a live key.")
-    mode: Mode = Field(
-        "observe",
-        description="observe: record and report. notify: add messages. weave: add attempts at a distance from Stripe's. own: retry alone.",
-    )
+    mode: Mode = Field("observe", description="What Reprieve may do there: observe, notify, weave or own.")
     policy: str = Field("standard", description="Name of the recovery policy in config/policies.")
     api_key: SecretStr | None = Field(None, description="Restricted key (rk_...).")
     webhook_secrets: tuple[SecretStr, ...] = Field(

@@ -69,7 +69,7 @@ class World:
     def cases(self) -> dict[str, str]:
         """State by invoice."""
         with self.app.db.read() as db:
-            return dict(db.execute(select(t.recovery_case.c.invoice, t.recovery_case.c.state)).all())  # type: ignore[arg-type]
+            return dict(db.execute(select(t.recovery_case.c.invoice, t.recovery_case.c.state)).all())
 
     def rows(self, table: Any, **where: Any) -> list[Any]:
         with self.app.db.read() as db:

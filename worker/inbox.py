@@ -132,4 +132,5 @@ def rerun(db: Connection, event_id: str | None, now: datetime) -> int:
 
 def counts(db: Connection) -> dict[str, int]:
     """How many events there are in each state."""
-    return {state: n for state, n in db.execute(select(inbox.c.state, func.count()).group_by(inbox.c.state))}
+    rows = db.execute(select(inbox.c.state, func.count()).group_by(inbox.c.state)).tuples()
+    return dict(rows.all())

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 import orjson
+
 from billing.actions import Kind
 from billing.events.occurrences import DeadlinePassed, Event
 from worker import inbox, outbox, store
 from worker.absorb import absorb_one, read_event
 from worker.app import App
 from worker.outbox import Claim, Lost
-from worker.stripe_gateway import StripeAway, StripeMissing, StripeRefused
+from worker.stripe_gateway import StripeAway, StripeMissing, StripeRefused, dated
 
 WAIT = timedelta(minutes=1)
 TRIES = 20  # then a day has passed

@@ -1,7 +1,7 @@
 """Act once: claim an action, keep it with a fencing token, and bring it to an end.
 
 Every write after the claim names the token it was claimed with; when another worker took over meanwhile it changes
-no row, and the old owner stops. Leases run on the database's clock, due times on the application's (reliability.md 6.2).
+no row, and the old owner stops. Leases run on the database's clock, due times on ours (reliability.md 6.2).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select,
 
 from billing.actions import Kind
 from billing.case import LIVE
+from worker import store
 from worker.columns import db_in, db_now
 from worker.store import Owner
 from worker.switch import stopped_here
@@ -96,6 +97,7 @@ def mine(claim: Claim) -> ColumnElement[bool]:
 
 def intend(db: Connection, claim: Claim, *, live_case: bool) -> None:
     """Say that the act follows now. Refused, as Lost, if the claim was lost, or the case ended, or a stop stands."""
+    store.bar(db, shared=True)
     allowed = and_(mine(claim), ~stopped_here())
     if live_case:
         alive = [state.value for state in LIVE]

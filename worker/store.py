@@ -56,6 +56,15 @@ def lock(db: Connection, owner: Owner, names: Iterable[str]) -> None:
         db.execute(text("SELECT pg_advisory_xact_lock(k) FROM unnest(CAST(:keys AS bigint[])) AS k"), {"keys": keys})
 
 
+def bar(db: Connection, *, shared: bool) -> None:
+    """Taken together by intents, and alone by whoever turns the kill switch, until the transaction ends: a stop
+    waits for the intents that came first, and none that comes later can miss it (reliability.md P5).
+    """
+    if db.dialect.name == "postgresql":
+        lock = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+        db.execute(text(f"SELECT {lock}(hashtext('kill switch'), 0)"))
+
+
 # ---------------------------------------------------------------- facts
 
 
@@ -80,7 +89,7 @@ def keep(db: Connection, owner: Owner, events: Sequence[Event], now: datetime) -
     db.execute(insert(db, t.fact).on_conflict_do_nothing(), rows)
     customers = sorted({event.customer for event in events if event.customer})
     if customers:
-        book_again(db, owner, {customer: now for customer in customers})
+        book_again(db, owner, dict.fromkeys(customers, now))
 
 
 def recall(db: Connection, owner: Owner, cases: Sequence[RecoveryCase]) -> dict[str, list[Event]]:
@@ -89,7 +98,8 @@ def recall(db: Connection, owner: Owner, cases: Sequence[RecoveryCase]) -> dict[
         return {}
     rows = {row.id: row for query in _memories(owner, cases) for row in db.execute(query)}
     events = [event_from_json(rows[id].body) for id in sorted(rows)]
-    return {case.invoice: [event for event in events if may_concern(event, case)] for case in cases}
+    earliest_last = sorted(cases, key=lambda case: case.failed_at, reverse=True)
+    return {case.invoice: [event for event in events if may_concern(event, case)] for case in earliest_last}
 
 
 def _memories(owner: Owner, cases: Sequence[RecoveryCase]) -> Iterator[Any]:
@@ -150,7 +160,7 @@ def customers_of_invoices(db: Connection, owner: Owner, invoices: Iterable[str])
         .where(owner.of(fact), fact.c.invoice.in_(wanted), fact.c.customer.is_not(None))
         .group_by(fact.c.invoice)
     )
-    return {invoice: customer for invoice, customer in rows}
+    return dict(rows.tuples().all())
 
 
 # ---------------------------------------------------------------- cases

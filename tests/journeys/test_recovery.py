@@ -206,12 +206,13 @@ def test_a_dispute_holds_every_case_of_the_customer(sqlite_url: str, tmp_path: P
         made = len(w.sb.bank.attempts(invoice))
         # The bank tells of a dispute about the first, paid invoice: it names a charge, and no customer.
         paid = w.sb.bank.charged(sub.invoice)[0]
+        assert paid.charge
         dispute = w.sb.dispute(paid.charge, "fraudulent")
         w.pass_time(15 * DAY)
         assert w.case(invoice).state is State.HELD
         assert len(w.sb.bank.attempts(invoice)) == made
         # It is won: the ladder goes on.
-        w.sb.close_dispute(dispute["id"] if isinstance(dispute, dict) else dispute, "won")
+        w.sb.close_dispute(dispute["id"], "won")
         w.pass_time(5 * DAY)
         assert len(w.sb.bank.attempts(invoice)) > made
 
