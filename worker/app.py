@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -39,6 +40,7 @@ class App:
     channels: Mapping[str, Channel]
     policies: Policies
     renderer: Renderer
+    stopping: threading.Event = field(default_factory=threading.Event)  # finish what is begun, begin nothing
 
     def close(self) -> None:
         """Give back connections; for the end of a process or a test."""

@@ -34,7 +34,7 @@ BATCH = 50
 def keep(app: App) -> int:
     """Book everything that was learnt and not yet booked; how many customers that concerned."""
     kept = 0
-    while number := _keep_some(app):
+    while not app.stopping.is_set() and (number := _keep_some(app)):
         kept += number
     return kept
 

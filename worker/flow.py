@@ -40,7 +40,7 @@ BATCH = 64
 def handle_inbox(app: App) -> int:
     """Bring every waiting event to a decision; how many there were."""
     handled = 0
-    while batch := _handle_batch(app):
+    while not app.stopping.is_set() and (batch := _handle_batch(app)):
         handled += batch
     return handled
 
@@ -121,10 +121,10 @@ def _fetch(item: Kept, path: str, now: datetime) -> Action:
 # ---------------------------------------------------------------- actions
 
 
-def perform_due(app: App, most: int | None = None) -> int:
+def perform_due(app: App) -> int:
     """Perform every action that is due, the longest waiting first; how many there were."""
     performed = 0
-    while (most is None or performed < most) and perform_action(app):
+    while not app.stopping.is_set() and perform_action(app):
         performed += 1
     return performed
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import orjson
-from sqlalchemy import Connection, Row, bindparam, func, select, update
+from sqlalchemy import Connection, Row, bindparam, func, select, text, update
 
 from worker.store import Owner
 from worker.tables import inbox
@@ -61,7 +61,8 @@ def take(db: Connection, now: datetime, most: int, only: int | None = None) -> l
         inbox.c.body,
         inbox.c.fetched,
     )
-    wanted = select(*columns).where(inbox.c.state == "received", inbox.c.due_at <= now)
+    # Written out, not bound: only so is the partial index used, in SQLite and in a prepared statement.
+    wanted = select(*columns).where(text("inbox.state = 'received'"), inbox.c.due_at <= now)
     if only is not None:
         wanted = wanted.where(inbox.c.id == only)
     rows = db.execute(wanted.order_by(inbox.c.due_at, inbox.c.id).limit(most).with_for_update(skip_locked=True))
@@ -132,5 +133,5 @@ def rerun(db: Connection, event_id: str | None, now: datetime) -> int:
 
 def counts(db: Connection) -> dict[str, int]:
     """How many events there are in each state."""
-    rows = db.execute(select(inbox.c.state, func.count()).group_by(inbox.c.state)).tuples()
-    return dict(rows.all())
+    rows = db.execute(select(inbox.c.state, func.count().label("events")).group_by(inbox.c.state))
+    return {row.state: row.events for row in rows}

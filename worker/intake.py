@@ -119,21 +119,20 @@ class Writer:
             return Answer.AWAY
 
     def _run(self) -> None:
-        ending = False
-        while not ending:
-            batch: list[_Waiting] = []
-            with suppress(queue.Empty):
-                item = self._waiting.get()
-                while item is not None and len(batch) < MOST_ROWS - 1:
-                    batch.append(item)
-                    item = self._waiting.get_nowait()
-                if item is None:
-                    ending = True
-                else:
-                    batch.append(item)
-            if batch:
-                self._store(batch)
+        while batch := self._take():
+            self._store(batch)
         self._target.close()
+
+    def _take(self) -> list[_Waiting]:
+        """Whatever waits now, at least one row; nothing when the writer is to end."""
+        batch: list[_Waiting] = []
+        while (item := self._waiting.get()) is not None:
+            batch.append(item)
+            if len(batch) == MOST_ROWS or self._waiting.empty():
+                return batch
+        if batch:
+            self._waiting.put(None)
+        return batch
 
     def _store(self, batch: Sequence[_Waiting]) -> None:
         now = time.monotonic()

@@ -100,6 +100,7 @@ def working(app: App, broker: Broker | None) -> Iterator[None]:
     try:
         yield
     finally:
+        app.stopping.set()
         dispatcher.stop(STOP_MS / 1000)
         if answering and broker:
             answering.stop(STOP_MS)

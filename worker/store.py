@@ -156,11 +156,11 @@ def customers_of_invoices(db: Connection, owner: Owner, invoices: Iterable[str])
         return {}
     fact = t.fact
     rows = db.execute(
-        select(fact.c.invoice, func.max(fact.c.customer))
+        select(fact.c.invoice, func.max(fact.c.customer).label("customer"))
         .where(owner.of(fact), fact.c.invoice.in_(wanted), fact.c.customer.is_not(None))
         .group_by(fact.c.invoice)
     )
-    return dict(rows.tuples().all())
+    return {row.invoice: row.customer for row in rows}
 
 
 # ---------------------------------------------------------------- cases

@@ -1,0 +1,1 @@
+"""What answers HTTP: the webhook endpoint, health, metrics, and the operator's pages."""
