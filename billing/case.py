@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from billing.declines import DeclineClass
-from billing.events.occurrences import Answer, Decline
+from billing.events.occurrences import Answer, Card, Decline
 from billing.money import Amount
 
 
@@ -96,6 +96,25 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What a payment intent was told to have come to, before it is known whose it is; no decline: under way."""
+
+    intent: str
+    at: datetime
+    decline: Decline | None = None
+    card: Card | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """The newest that is known about the dispute, or the fraud warning, of one charge of the customer."""
+
+    charge: str
+    at: datetime
+    open: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RecoveryCase:
     """One unpaid invoice. All instants are aware UTC; None means: not known to have happened."""
 
@@ -113,6 +132,7 @@ class RecoveryCase:
     because: str = ""
     number: str | None = None
     mrr: Amount | None = None
+    mrr_seen_at: datetime | None = None
     arm: str | None = None  # of the holdout experiment
     collection_method: str | None = None
     stripe_attempts: int = 0
@@ -124,27 +144,30 @@ class RecoveryCase:
     uncollectible_at: datetime | None = None
     uncollectible_lost: bool = False
     ended_at: datetime | None = None  # the subscription's end
-    ended_by_customer: bool = False
-    unpaid_at: datetime | None = None
+    end_told_by_customer: bool = False
+    end_asked_at: datetime | None = None  # when the end was decided, unless Stripe decided it for non-payment
+    unpaid_at: datetime | None = None  # the first time since the failure
     expired_at: datetime | None = None  # the recovery window passed
     paused_at: datetime | None = None
     pause_seen_at: datetime | None = None
-    disputed_at: datetime | None = None
-    dispute_seen_at: datetime | None = None
+    disputes: tuple[Dispute, ...] = ()  # in order of charge
     decline: Decline | None = None
     decline_at: datetime | None = None
     decline_class: DeclineClass = DeclineClass.UNKNOWN
     decline_because: str = ""
     retry_not_before: datetime | None = None
     max_tries: int | None = None  # of ours after this decline
-    brand: str | None = None
+    brand: str | None = None  # of the card that was tried last
+    brand_at: datetime | None = None
     action_required_at: datetime | None = None
     method_changed_at: datetime | None = None
     looked_at: datetime | None = None
-    processing_at: datetime | None = None  # a payment was seen under way
+    processing_at: datetime | None = None  # a payment was seen under way, and nothing newer says otherwise
+    processing_seen_at: datetime | None = None
     stripe_next_attempt: datetime | None = None
     stripe_seen_at: datetime | None = None
-    payment_intent: str | None = None
+    payment_intents: tuple[str, ...] = ()  # known to pay this invoice
+    unlinked: tuple[Told, ...] = ()  # of the customer's payments whose invoice is not known yet
     attempts: tuple[Attempt, ...] = ()
     notices: tuple[tuple[str, str], ...] = ()  # (step, outcome), in order of step
 
@@ -170,9 +193,32 @@ class RecoveryCase:
         return any(attempt.alive for attempt in self.attempts)
 
     @property
+    def under_way(self) -> bool:
+        """Stripe was seen with a payment of the invoice whose end is not known, ours or not."""
+        return self.processing_at is not None and self.processing_at >= self.last_failed_at
+
+    @property
     def card_changed(self) -> bool:
-        """Whether the payment method changed after the bank's last no."""
-        return self.method_changed_at is not None and self.method_changed_at >= (self.decline_at or self.failed_at)
+        """Whether the payment method changed after the last failure."""
+        last = max(self.last_failed_at, self.decline_at or self.last_failed_at)
+        return self.method_changed_at is not None and self.method_changed_at >= last
+
+    @property
+    def tries_of_card(self) -> int:
+        """How often we tried the present payment method."""
+        since = self.method_changed_at
+        return sum(since is None or attempt.at >= since for attempt in self.executed)
+
+    @property
+    def disputed_at(self) -> datetime | None:
+        """Since when a charge of the customer is disputed, None when none is."""
+        return min((dispute.at for dispute in self.disputes if dispute.open), default=None)
+
+    @property
+    def ended_by_customer(self) -> bool:
+        """Whether the subscription's end was the customer's decision: told, or taken before the payment failed."""
+        asked_before = self.end_asked_at is not None and self.end_asked_at < self.failed_at
+        return self.end_told_by_customer or asked_before
 
     def notice(self, step: str) -> str | None:
         """The outcome of a message step, None if it did not end yet."""

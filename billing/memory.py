@@ -28,8 +28,9 @@ from billing.events.occurrences import (
     PaymentIntentSeen,
 )
 
-# A case looks this far back when it is opened: far enough for events that came before the failure they explain.
-LOOK_BACK = timedelta(days=1)
+# A case looks this far back when it is opened. Its first failure may be told last, so this is not about how long before
+# it something can matter but about how far apart events can arrive: Stripe lists them for 30 days, newest first.
+LOOK_BACK = timedelta(days=30)
 DISPUTE_LOOK_BACK = timedelta(days=120)  # how long the networks let a dispute run
 
 

@@ -21,6 +21,8 @@ from psycopg import sql
 from sqlalchemy import make_url
 
 from tests import server_programs, servers
+from worker import migrate
+from worker.db import Database
 
 # A property that fails in CI must fail again on the developer's machine, with the same example.
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)
@@ -123,11 +125,33 @@ def databases(postgres_url: str) -> Iterator[Databases]:
 
 
 @pytest.fixture
-def pg_database(databases: Databases) -> Iterator[str]:
-    """A fresh empty database, `postgresql+psycopg://...`."""
+def empty_pg_database(databases: Databases) -> Iterator[str]:
+    """A fresh database without tables, `postgresql+psycopg://...`."""
     url = databases.create()
     yield url
     databases.drop(url)
+
+
+@pytest.fixture(scope="session")
+def pg_template(databases: Databases) -> Iterator[str]:
+    url = databases.create()
+    yield migrated(url)
+    databases.drop(url)
+
+
+@pytest.fixture
+def pg_database(databases: Databases, pg_template: str) -> Iterator[str]:
+    """A fresh database with our tables, `postgresql+psycopg://...`."""
+    url = databases.create(pg_template)
+    yield url
+    databases.drop(url)
+
+
+def migrated(url: str) -> str:
+    db = Database(url)
+    migrate.upgrade(db)
+    db.close()
+    return url
 
 
 @pytest.fixture
@@ -142,14 +166,34 @@ def server_folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
+def empty_sqlite_url(tmp_path: Path) -> str:
     """A file that does not exist yet, `sqlite:///...`."""
-    return f"sqlite:///{tmp_path / 'reprieve.db'}"
+    return f"sqlite:///{tmp_path / 'empty.db'}"
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("template") / "reprieve.db"
+    migrated(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """A file with our tables, `sqlite:///...`."""
+    return f"sqlite:///{shutil.copy(sqlite_template, tmp_path)}"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_database_url(request: pytest.FixtureRequest) -> str:
+    """A fresh database without tables, once on each engine."""
+    url: str = request.getfixturevalue({"sqlite": "empty_sqlite_url", "postgres": "empty_pg_database"}[request.param])
+    return url
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """A fresh empty database, once on each engine."""
+    """A fresh database with our tables, once on each engine."""
     url: str = request.getfixturevalue({"sqlite": "sqlite_url", "postgres": "pg_database"}[request.param])
     return url
 

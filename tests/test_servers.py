@@ -19,8 +19,8 @@ from tests import server_programs, servers
 from tests.conftest import Databases, LeftTheMachine
 
 
-def test_a_database_is_empty_and_takes_a_table(database_url: str) -> None:
-    engine = create_engine(database_url)
+def test_a_database_is_empty_and_takes_a_table(empty_database_url: str) -> None:
+    engine = create_engine(empty_database_url)
     with engine.begin() as db:
         db.execute(text("create table case_of_this_test (id integer)"))
         assert db.execute(text("select count(*) from case_of_this_test")).scalar() == 0

@@ -6,7 +6,7 @@ delivered over real HTTP, and the worker sweeps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ from sqlalchemy import select
 from billing.case import RecoveryCase
 from config.settings import Settings
 from sandbox import Sandbox
-from worker import books, migrate, store
+from worker import books, store
 from worker import tables as t
 from worker.app import App, Bell, build
 from worker.broker import NoBell
@@ -105,17 +105,12 @@ def world(
     bell: Bell | None = None,
     sandbox: dict[str, Any] | None = None,
     endpoint: dict[str, Any] | None = None,
-    prepared: Callable[[App], None] | None = None,
     **settings: Any,
 ) -> Iterator[World]:
-    """A world on an empty database; everything is stopped at the end."""
+    """A world on a database with its tables; everything is stopped at the end."""
     with Sandbox(start=START, seed=1, **(sandbox or {})) as sb:
         mailbox = folder / "mailbox"
         app = build(settings_for(database_url, sb, mailbox, **settings), bell or NoBell(), now=sb.clock)
-        if prepared:
-            prepared(app)
-        else:
-            migrate.upgrade(app.db)
         app.policies.load()
         url, stop = start_in_thread(app)
         sb.add_endpoint(f"{url}/webhooks/stripe", SECRET, **(endpoint or {}))

@@ -29,7 +29,9 @@ def absorb(app: App, db: Connection, owner: Owner, events: Sequence[Event]) -> l
     """Add these events of one account to what is known and save what follows; one reason for each event."""
     now = app.now()
     events = _with_customers(db, owner, events)
-    store.lock(db, owner, [event.customer or invoice_of(event) or event.id for event in events])
+    store.lock(db, owner, [event.customer for event in events if event.customer])
+    # An event may not name its customer: it waits for the one of the same invoice that does, always after customers.
+    store.lock(db, owner, [name for event in events if (name := invoice_of(event))])
     store.keep(db, owner, [fact for fact in map(kept, events) if fact], now)
     store.save_customers(db, owner, [person for event in events if (person := _person(event))], now)
     customers = [event.customer for event in events if event.customer]

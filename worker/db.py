@@ -22,6 +22,9 @@ _PG_OPTIONS = (
     " -c idle_in_transaction_session_timeout=10s -c synchronous_commit=on"
 )
 
+# recursive_triggers: INSERT OR REPLACE deletes a row, and only so does the append-only trigger see it.
+PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000", "recursive_triggers=ON")
+
 
 class TransactionOpen(RuntimeError):
     """A transaction was open while talking to the outside world."""
@@ -60,7 +63,7 @@ class Database:
 
         @event.listens_for(engine, "connect")
         def _configure(connection: Any, record: Any) -> None:
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
+            for pragma in PRAGMAS:
                 connection.execute(f"PRAGMA {pragma}")
 
         @event.listens_for(engine, "begin")

@@ -15,7 +15,6 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, or_
 
 from billing.actions import Kind
 from billing.case import LIVE
-from worker import store
 from worker.columns import Instant, db_in, db_now
 from worker.store import Owner
 from worker.switch import stopped_here
@@ -50,9 +49,9 @@ class Lost(Exception):
 def claim(db: Connection, now: datetime, lease: timedelta, key: tuple[Owner, str] | None = None) -> Claim | None:
     """The action with this key, or the longest due one; None when there is none to be had."""
     since = time.monotonic()
-    due = or_(
-        and_(action.c.state == "waiting", action.c.due_at <= now),
-        and_(action.c.state.in_(("claimed", "sending")), action.c.lease_until < db_now()),
+    due = and_(
+        action.c.due_at <= now,  # of a claimed one too: it bounds the look into the index to what is due
+        or_(action.c.state == "waiting", action.c.lease_until < db_now()),
     )
     # A stop holds back what has not begun; what was begun has to be brought to an end by reading.
     held = and_(action.c.kind.in_(STOPPABLE), action.c.state != "sending", stopped_here())
@@ -98,7 +97,6 @@ def mine(claim: Claim) -> ColumnElement[bool]:
 
 def intend(db: Connection, claim: Claim, *, live_case: bool) -> None:
     """Say that the act follows now. Refused, as Lost, if the claim was lost, or the case ended, or a stop stands."""
-    store.bar(db, shared=True)
     allowed = and_(mine(claim), ~stopped_here())
     if live_case:
         alive = [state.value for state in LIVE]

@@ -56,15 +56,6 @@ def lock(db: Connection, owner: Owner, names: Iterable[str]) -> None:
         db.execute(text("SELECT pg_advisory_xact_lock(k) FROM unnest(CAST(:keys AS bigint[])) AS k"), {"keys": keys})
 
 
-def bar(db: Connection, *, shared: bool) -> None:
-    """Taken together by intents, and alone by whoever turns the kill switch, until the transaction ends: a stop
-    waits for the intents that came first, and none that comes later can miss it (reliability.md P5).
-    """
-    if db.dialect.name == "postgresql":
-        lock = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
-        db.execute(text(f"SELECT {lock}(hashtext('kill switch'), 0)"))
-
-
 # ---------------------------------------------------------------- facts
 
 

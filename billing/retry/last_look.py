@@ -6,12 +6,13 @@ from datetime import datetime
 
 from billing.case import RecoveryCase
 from billing.events.occurrences import InvoiceRead
+from billing.evidence import paused_by_choice
 from billing.money import Amount
 from billing.policy import Policy
 from billing.retry.schedule import next_attempt
 
 PAYABLE = frozenset({"open", "uncollectible"})
-ENDED = frozenset({"canceled", "incomplete_expired", "paused", "unpaid"})
+ENDED = frozenset({"canceled", "incomplete_expired", "unpaid"})
 
 
 def stop_before_paying(
@@ -34,6 +35,8 @@ def stop_before_paying(
         return f"{invoice.remaining} is owed, {expected} was expected"
     if seen.subscription and seen.subscription.status in ENDED:
         return f"the subscription is {seen.subscription.status}"
+    if seen.subscription and paused_by_choice(seen.subscription):
+        return "collection of the subscription is paused"
     wait = next_attempt(case, policy, now)
     if wait.until is None:
         return wait.because

@@ -33,7 +33,7 @@ def refuse(case: RecoveryCase, policy: Policy) -> str | None:
         return "collection is paused at Stripe"
     if case.in_flight:
         return "an attempt is under way and its end is not known"
-    if case.processing_at and case.processing_at >= case.last_failed_at:
+    if case.under_way:
         return "a payment of this invoice is being processed at Stripe"
     if case.collection_method == "send_invoice":
         return "the customer pays this invoice by hand: there is no card to charge"
@@ -42,7 +42,7 @@ def refuse(case: RecoveryCase, policy: Policy) -> str | None:
         return f"{made} attempts were made, {policy.max_attempts} is the cap"
     if case.decline_class in NO_SILENT_RETRY and not case.card_changed:
         return f"no silent retry: {case.decline_because}"
-    if case.max_tries is not None and len(case.executed) >= case.max_tries:
+    if case.max_tries is not None and case.tries_of_card >= case.max_tries and not case.card_changed:
         return f"after this answer of the bank at most {case.max_tries} attempts are made: {case.decline_because}"
     if policy.mode is Mode.OWN and case.stripe_next_attempt:
         return f"Stripe itself will try at {_minute(case.stripe_next_attempt)}: two drivers never"
@@ -56,23 +56,25 @@ def next_attempt(case: RecoveryCase, policy: Policy, now: datetime) -> Wait:
     last = max((attempt.at for attempt in case.executed), default=None)
     changed = case.method_changed_at if case.card_changed else None
     if changed and (last is None or last < changed):
-        return _in_bounds(case, policy, max(now, changed + policy.after_card_change), "the card was changed")
-    floor = max(filter(None, (case.retry_not_before, last and last + policy.min_gap)), default=case.failed_at)
+        return _in_bounds(case, policy, max(now, changed + policy.after_card_change), now, "the card was changed")
+    # The last failure may be of an attempt that Stripe or the customer made.
+    tried = max(filter(None, (last, case.last_failed_at)))
+    floor = max(filter(None, (case.retry_not_before, tried + policy.min_gap)))
     for rung, wait in enumerate(policy.ladders.get(case.decline_class, ()), start=1):
         due = max(case.failed_at + wait, floor)
         # A rung that was missed by more than a day, or that an attempt has used up, is left out, not caught up.
         if (last is None or case.failed_at + wait > last) and due > now - policy.min_gap:
             because = f"rung {rung} of the ladder for {case.decline_class}, {wait.days} days after the failure"
-            return _in_bounds(case, policy, due, because)
+            return _in_bounds(case, policy, due, now, because)
     return Wait(None, f"the ladder for {case.decline_class} is finished; waiting for the customer until the deadline")
 
 
-def _in_bounds(case: RecoveryCase, policy: Policy, due: datetime, because: str) -> Wait:
-    """Keep away from Stripe's own attempt, and inside the recovery window."""
+def _in_bounds(case: RecoveryCase, policy: Policy, due: datetime, now: datetime, because: str) -> Wait:
+    """Keep away from Stripe's own attempt, and inside the recovery window; what is late would be made now."""
     stripe = case.stripe_next_attempt
-    if stripe and abs(stripe - due) < policy.stripe_distance:
+    if stripe and abs(stripe - max(due, now)) < policy.stripe_distance:
         due, because = stripe + policy.stripe_distance, f"{because}; moved behind Stripe's attempt at {_minute(stripe)}"
-    if due >= case.deadline:
+    if max(due, now) >= case.deadline:
         return Wait(None, f"{because} would be {_minute(due)}, after the deadline")
     return Wait(due, because)
 

@@ -46,6 +46,8 @@ class _File(BaseModel):
                 raise ValueError(f"ladders.{kind}: a decline of this class is never retried silently")
             if list(rungs) != sorted(set(rungs)):
                 raise ValueError(f"ladders.{kind}: the days must rise")
+            if rungs and rungs[-1] >= self.window_days:
+                raise ValueError(f"ladders.{kind}: day {rungs[-1]:g} is after the window of {self.window_days:g} days")
         return self
 
 

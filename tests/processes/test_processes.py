@@ -15,7 +15,6 @@ from sandbox import Sandbox, declines
 from tests import server_programs, servers
 from tests.processes.commands import Command, answers, free_port, running, wait_until
 from tests.world import SECRET
-from worker import migrate
 from worker import tables as t
 from worker.db import Database
 
@@ -53,7 +52,6 @@ class Installation:
 @contextmanager
 def installation(url: str, folder: Path, **settings: str) -> Iterator[Installation]:
     db = Database(url)
-    migrate.upgrade(db)
     start = datetime.now(UTC) - timedelta(days=35)
     with Sandbox(start=start, seed=1) as sb:
         port = free_port()
@@ -110,8 +108,8 @@ def test_a_redis_that_dies_costs_time_and_nothing_else(pg_database: str, server_
         assert here.web.process.poll() is None
 
 
-def test_a_process_does_not_start_on_tables_of_another_version(pg_database: str, tmp_path: Path) -> None:
-    environment = {"REPRIEVE_DATABASE_URL": pg_database}
+def test_a_process_does_not_start_on_tables_of_another_version(empty_pg_database: str, tmp_path: Path) -> None:
+    environment = {"REPRIEVE_DATABASE_URL": empty_pg_database}
     for name in ("web", "worker"):
         with running([name], environment, tmp_path / f"{name}.log") as command:
             assert command.process.wait(20) == 2

@@ -1,0 +1,354 @@
+"""What one event adds to the evidence of a case.
+
+`learn` is a fold whose result does not depend on the order or repetition of events: every field is the earliest or the
+latest of something, or the newest statement about one thing with ties broken by content, and what several fields say
+together is worked out anew at the end. Nothing here reads the clock or chooses a state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from billing.case import EARLIER, Attempt, Dispute, RecoveryCase, Told
+from billing.declines import classify
+from billing.events.occurrences import (
+    Answer,
+    AttemptAnswered,
+    Card,
+    ChargeDisputed,
+    ChargeFailed,
+    DeadlinePassed,
+    Decline,
+    Event,
+    Invoice,
+    InvoiceFailed,
+    InvoicePaid,
+    InvoicePaymentPaid,
+    InvoiceRead,
+    InvoiceSeen,
+    InvoiceUncollectible,
+    InvoiceVoided,
+    NoticeEnded,
+    PaymentIntentSeen,
+    PaymentMethodSeen,
+    Subscription,
+    SubscriptionSeen,
+)
+from billing.ledger.items import items_of
+from billing.ledger.mrr import level
+from billing.ledger.policy import LedgerPolicy
+from billing.money import MONTHLY, Amount
+from billing.policy import Policy
+
+GIVEN_UP = frozenset({"max_payment_attempts", "payment_not_received", "subscription_paused"})
+AUTHENTICATE = Decline(code="authentication_required", decline_code="authentication_required")
+FRESH_METHOD = frozenset({"attached", "updated", "automatically_updated"})
+# Since endive Stripe can pause a subscription because a payment failed: that is what recovery is for.
+PAUSED_BY_FAILURE = frozenset({"first_payment_failure", "final_payment_failure"})
+
+
+def learn(case: RecoveryCase, event: Event, policy: Policy) -> RecoveryCase:
+    """The case with the evidence of `event` added; an event about something else leaves it as it is."""
+    return _concluded(case, _added(case, event), policy)
+
+
+def _added(case: RecoveryCase, event: Event) -> RecoveryCase:
+    at = event.at
+    match event.what:
+        case InvoiceFailed(invoice, decline, action_required) if invoice.id == case.invoice:
+            case = _failed(_as_status_says(_snapshot(case, invoice, at), invoice, at), at)
+            if action_required:
+                case = replace(case, action_required_at=_latest(case.action_required_at, at))
+                decline = decline or AUTHENTICATE
+            return _declined(case, decline, at)
+        case InvoicePaid(invoice) if invoice.id == case.invoice:
+            return _paid(_snapshot(case, invoice, at), invoice.paid_at or at, event.caused_by, invoice.paid_out_of_band)
+        case InvoiceVoided(invoice) if invoice.id == case.invoice:
+            return replace(case, voided_at=_earliest(case.voided_at, invoice.voided_at or at))
+        case InvoiceUncollectible(invoice, reason) if invoice.id == case.invoice:
+            return _uncollectible(case, invoice.uncollectible_at or at, reason)
+        case InvoiceSeen(invoice) if invoice.id == case.invoice:
+            return _as_status_says(_snapshot(case, invoice, at), invoice, at)
+        case InvoicePaymentPaid(invoice=invoice_id, outside_stripe=True) if invoice_id == case.invoice:
+            return replace(case, paid_outside=True)
+        case InvoicePaymentPaid(invoice=invoice_id, payment_intent=intent) if invoice_id == case.invoice:
+            return _linked(case, intent)
+        case InvoiceRead() as read if read.invoice.id == case.invoice:
+            return _read(case, read, at)
+        case ChargeFailed(charge) if charge.decline:
+            told = Told(charge.payment_intent or "", charge.created or at, charge.decline, charge.card)
+            return _told(case, charge.invoice, charge.customer, told)
+        case PaymentIntentSeen(intent) if intent.status == "processing":
+            return _told(case, intent.invoice, intent.customer, Told(intent.id, at))
+        case PaymentIntentSeen(intent) if intent.decline:
+            return _told(case, intent.invoice, intent.customer, Told(intent.id, at, intent.decline, intent.card))
+        case ChargeDisputed(charge=charge_id, customer=customer) as dispute if customer and customer == case.customer:
+            return _disputed(case, Dispute(charge_id, at, dispute.open))
+        case PaymentMethodSeen(method, change) if method.customer and method.customer == case.customer:
+            fresh = change in FRESH_METHOD
+            return replace(case, method_changed_at=_latest(case.method_changed_at, at)) if fresh else case
+        case SubscriptionSeen(subscription=subscription) if subscription.id == case.subscription:
+            return _subscription(case, subscription, at)
+        case AttemptAnswered() as answered if answered.invoice == case.invoice:
+            return _answered(case, answered, at)
+        case DeadlinePassed(invoice=invoice_id) if invoice_id == case.invoice:
+            return replace(case, expired_at=case.deadline)
+        case NoticeEnded(invoice=invoice_id, step=step, outcome=outcome) if invoice_id == case.invoice:
+            return replace(case, notices=tuple(sorted({**dict(case.notices), step: outcome}.items())))
+        case _:
+            return case
+
+
+def _concluded(before: RecoveryCase, case: RecoveryCase, policy: Policy) -> RecoveryCase:
+    """What the evidence means together: whichever part of it came last."""
+    if case is before:
+        return case
+    no = max(case.last_failed_at, case.decline_at or case.last_failed_at)
+    case = replace(
+        case,
+        expired_at=case.deadline if case.expired_at else None,
+        unlinked=tuple(told for told in case.unlinked if told.at <= case.deadline),
+        attempts=tuple(
+            replace(attempt, answer=Answer.PAID if case.paid_at else Answer.DECLINED)
+            # A debit that was under way has ended; Stripe's times are whole seconds.
+            if attempt.answer is Answer.PROCESSING and (case.paid_at or no >= attempt.at.replace(microsecond=0))
+            else attempt
+            for attempt in case.attempts
+        ),
+    )
+    if (case.decline, case.decline_at, case.brand) == (before.decline, before.decline_at, before.brand):
+        return case
+    verdict = classify(case.decline, case.brand, policy.declines)
+    wait = verdict.not_before_hours
+    return replace(
+        case,
+        decline_class=verdict.cls,
+        decline_because=verdict.because if case.decline else "",
+        max_tries=verdict.max_tries if case.decline else None,
+        retry_not_before=case.decline_at + timedelta(hours=wait) if case.decline_at and wait else None,
+    )
+
+
+def _earliest(known: datetime | None, at: datetime | None) -> datetime | None:
+    return min(filter(None, (known, at)), default=None)
+
+
+def _latest(known: datetime | None, at: datetime) -> datetime:
+    return at if known is None else max(known, at)
+
+
+# ---------------------------------------------------------------- the invoice
+
+
+def _failed(case: RecoveryCase, at: datetime) -> RecoveryCase:
+    first = min(case.failed_at, at)
+    window = case.deadline - case.failed_at
+    return replace(case, failed_at=first, last_failed_at=max(case.last_failed_at, at), deadline=first + window)
+
+
+def _snapshot(case: RecoveryCase, invoice: Invoice, at: datetime) -> RecoveryCase:
+    """Take over what the newest snapshot says; ties in one second are broken by content, never by arrival."""
+    case = replace(
+        _linked(case, invoice.payment_intent),
+        stripe_attempts=max(case.stripe_attempts, invoice.attempt_count),
+        customer=case.customer or invoice.customer,
+        subscription=case.subscription or invoice.subscription,
+        number=case.number or invoice.number,
+        collection_method=case.collection_method or invoice.collection_method,
+    )
+    if invoice.status != "open" or not invoice.remaining:
+        return case
+    never = datetime.min.replace(tzinfo=at.tzinfo)
+    known = (case.stripe_seen_at or never, case.stripe_next_attempt or never, -case.amount.minor)
+    if (at, invoice.next_payment_attempt or never, -invoice.remaining.minor) <= known:
+        return case
+    return replace(case, stripe_seen_at=at, stripe_next_attempt=invoice.next_payment_attempt, amount=invoice.remaining)
+
+
+def _as_status_says(case: RecoveryCase, invoice: Invoice, at: datetime) -> RecoveryCase:
+    """A snapshot of an invoice that has ended says so, whatever event it came with."""
+    match invoice.status:
+        case "paid":
+            return _paid(case, invoice.paid_at or at, None, invoice.paid_out_of_band)
+        case "void":
+            return replace(case, voided_at=_earliest(case.voided_at, invoice.voided_at or at))
+        case "uncollectible":
+            return _uncollectible(case, invoice.uncollectible_at or at, None)
+        case _:
+            return case
+
+
+def _paid(case: RecoveryCase, at: datetime, key: str | None, outside: bool) -> RecoveryCase:
+    keys = [known for known in (case.paid_by_key, key) if known]
+    return replace(
+        case,
+        paid_at=_earliest(case.paid_at, at),
+        paid_by_key=min(keys, default=None),
+        paid_outside=case.paid_outside or outside,
+    )
+
+
+def _uncollectible(case: RecoveryCase, at: datetime, reason: str | None) -> RecoveryCase:
+    return replace(
+        case,
+        uncollectible_at=_earliest(case.uncollectible_at, at),
+        uncollectible_lost=case.uncollectible_lost or reason in GIVEN_UP,
+    )
+
+
+def _read(case: RecoveryCase, read: InvoiceRead, at: datetime) -> RecoveryCase:
+    case = _as_status_says(_snapshot(case, read.invoice, at), read.invoice, at)
+    case = _processing(replace(case, looked_at=_latest(case.looked_at, at)), read.processing, at)
+    declined_at = read.declined_at or max(case.last_failed_at, case.decline_at or case.failed_at)
+    case = _declined(_branded(case, read.card, read.declined_at or at), read.decline, declined_at)
+    if read.subscription:
+        case = _subscription(case, read.subscription, at)
+    return _disputed(case, Dispute(f"of {case.invoice}", at, True)) if read.disputed else case
+
+
+# ---------------------------------------------------------------- payments
+
+
+def _told(case: RecoveryCase, invoice: str | None, customer: str | None, told: Told) -> RecoveryCase:
+    """Since basil a payment does not name its invoice: what is told of it waits until the link is known."""
+    if invoice == case.invoice:
+        return _heard(_linked(case, told.intent), told)
+    if invoice or not told.intent or not customer or customer != case.customer:
+        return case
+    if told.intent in case.payment_intents:
+        return _heard(case, told)
+    return replace(case, unlinked=tuple(sorted({*case.unlinked, told}, key=repr)))
+
+
+def _linked(case: RecoveryCase, intent: str | None) -> RecoveryCase:
+    """`intent` pays this invoice: what was told of it before counts from now on."""
+    if not intent or intent in case.payment_intents:
+        return case
+    waiting = [told for told in case.unlinked if told.intent == intent]
+    case = replace(
+        case,
+        payment_intents=tuple(sorted({*case.payment_intents, intent})),
+        unlinked=tuple(told for told in case.unlinked if told.intent != intent),
+    )
+    for told in waiting:
+        case = _heard(case, told)
+    return case
+
+
+def _heard(case: RecoveryCase, told: Told) -> RecoveryCase:
+    if told.decline is None:
+        return _processing(case, True, told.at)
+    return _declined(_branded(case, told.card, told.at), told.decline, told.at)
+
+
+def _declined(case: RecoveryCase, decline: Decline | None, at: datetime) -> RecoveryCase:
+    """Keep the newest no of the bank that says anything; of two in one instant the one that says more."""
+    if decline is None or decline == Decline():
+        return case
+    if case.decline and case.decline_at and (case.decline_at, _says(case.decline)) >= (at, _says(decline)):
+        return case
+    return replace(case, decline=decline, decline_at=at)
+
+
+def _says(decline: Decline) -> tuple[int, str]:
+    words = [decline.code, decline.decline_code, decline.advice_code, decline.network_decline_code]
+    words += [decline.network_advice_code, decline.outcome_type, decline.reason]
+    return sum(word is not None for word in words), repr(words)
+
+
+def _branded(case: RecoveryCase, card: Card | None, at: datetime) -> RecoveryCase:
+    if card is None or card.brand is None:
+        return case
+    if case.brand and case.brand_at and (case.brand_at, case.brand) >= (at, card.brand):
+        return case
+    return replace(case, brand=card.brand, brand_at=at)
+
+
+def _processing(case: RecoveryCase, under_way: bool, at: datetime) -> RecoveryCase:
+    """The newest statement holds; in a tie the careful one."""
+    if case.processing_seen_at and (case.processing_seen_at, case.processing_at is not None) >= (at, under_way):
+        return case
+    return replace(case, processing_seen_at=at, processing_at=at if under_way else None)
+
+
+def _disputed(case: RecoveryCase, dispute: Dispute) -> RecoveryCase:
+    """The newest statement about each charge holds: the end of one dispute does not end another."""
+    known = {each.charge: each for each in case.disputes}
+    before = known.get(dispute.charge)
+    if before and (before.at, before.open) >= (dispute.at, dispute.open):
+        return case
+    known[dispute.charge] = dispute
+    return replace(case, disputes=tuple(known[charge] for charge in sorted(known)))
+
+
+def _answered(case: RecoveryCase, answered: AttemptAnswered, at: datetime) -> RecoveryCase:
+    known = {attempt.n: attempt for attempt in case.attempts}
+    before = known.get(answered.n)
+    if before and before.alive:
+        known[answered.n] = replace(before, answer=answered.answer)
+    elif before is None:
+        known[answered.n] = Attempt(answered.n, at, answered.answer)
+    case = _branded(replace(case, attempts=tuple(known[n] for n in sorted(known))), answered.card, at)
+    match answered.answer:
+        case Answer.PAID | Answer.PAID_ELSEWHERE:
+            return _paid(case, at, None, False)
+        case Answer.PROCESSING:
+            return _processing(case, True, at)
+        case Answer.NOT_PAYABLE:
+            return _declined(case, answered.decline, at)
+        case Answer.DECLINED:
+            return _declined(_failed(case, at), answered.decline, at)
+        case Answer.NEEDS_ACTION:
+            return _declined(_failed(case, at), answered.decline or AUTHENTICATE, at)
+        case _:
+            return case
+
+
+# ---------------------------------------------------------------- the subscription
+
+
+def _subscription(case: RecoveryCase, subscription: Subscription, at: datetime) -> RecoveryCase:
+    if subscription.ended_at or subscription.status in ("canceled", "incomplete_expired"):
+        case = _ended(case, subscription, at)
+    if subscription.status == "unpaid" and at >= case.failed_at - EARLIER:
+        case = replace(case, unpaid_at=_earliest(case.unpaid_at, at))
+    paused = paused_by_choice(subscription)
+    if not case.pause_seen_at or (at, paused) > (case.pause_seen_at, case.paused_at is not None):
+        case = replace(case, pause_seen_at=at, paused_at=at if paused else None)
+    mrr = _mrr(subscription, at)
+    if mrr is None or (case.mrr and case.mrr_seen_at and (case.mrr_seen_at, case.mrr.minor) >= (at, mrr.minor)):
+        return case
+    return replace(case, mrr_seen_at=at, mrr=mrr)
+
+
+def _ended(case: RecoveryCase, subscription: Subscription, at: datetime) -> RecoveryCase:
+    """Whose decision the end was (metrics.md D19): a dispute counts as the customer's, a mere API call does not."""
+    ended = subscription.ended_at or subscription.canceled_at or at
+    case = replace(case, ended_at=_earliest(case.ended_at, ended))
+    if subscription.cancel_reason == "payment_failed":
+        return case
+    customers = (
+        subscription.cancel_reason == "payment_disputed"
+        or bool(subscription.cancel_feedback)
+        or subscription.cancel_at_period_end
+    )
+    return replace(
+        case,
+        end_told_by_customer=case.end_told_by_customer or customers,
+        end_asked_at=_earliest(case.end_asked_at, subscription.canceled_at),
+    )
+
+
+def paused_by_choice(subscription: Subscription) -> bool:
+    """Whether somebody paused collection, as opposed to Stripe after a failed payment."""
+    paused = subscription.status == "paused" and subscription.pause_reason not in PAUSED_BY_FAILURE
+    return paused or subscription.pause_behavior is not None
+
+
+def _mrr(subscription: Subscription, at: datetime) -> Amount | None:
+    """What the subscription brings in a month, as far as its snapshot tells."""
+    if not subscription.currency or not subscription.items:
+        return None
+    now = level(items_of(subscription.items), subscription.discounts, LedgerPolicy(), at)
+    return Amount(now.total, subscription.currency + MONTHLY)
