@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from billing.declines import DeclineClass
-from billing.events.occurrences import Answer, Card, Decline
+from billing.events.occurrences import Answer
+from billing.events.snapshots import Card, Decline
 from billing.money import Amount
 
 

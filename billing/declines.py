@@ -12,7 +12,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Any
 
-from billing.events.occurrences import Decline
+from billing.events.snapshots import Decline
 
 UNKNOWN_TRIES = 2  # a code nobody knows gets the benefit of the doubt this often (stripe.md 4)
 ANY = "*"  # in a network's table: every code of this network that is not listed

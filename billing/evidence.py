@@ -15,13 +15,10 @@ from billing.declines import classify
 from billing.events.occurrences import (
     Answer,
     AttemptAnswered,
-    Card,
     ChargeDisputed,
     ChargeFailed,
     DeadlinePassed,
-    Decline,
     Event,
-    Invoice,
     InvoiceFailed,
     InvoicePaid,
     InvoicePaymentPaid,
@@ -32,9 +29,9 @@ from billing.events.occurrences import (
     NoticeEnded,
     PaymentIntentSeen,
     PaymentMethodSeen,
-    Subscription,
     SubscriptionSeen,
 )
+from billing.events.snapshots import Card, Decline, Invoice, Subscription
 from billing.ledger.items import items_of
 from billing.ledger.mrr import level
 from billing.ledger.policy import LedgerPolicy

@@ -16,7 +16,6 @@ from billing.events.occurrences import (
     ChargeSucceeded,
     CustomerSeen,
     Event,
-    Invoice,
     InvoiceFailed,
     InvoicePaid,
     InvoicePaymentPaid,
@@ -27,6 +26,7 @@ from billing.events.occurrences import (
     Noted,
     PaymentIntentSeen,
 )
+from billing.events.snapshots import Invoice
 
 # A case looks this far back when it is opened. Its first failure may be told last, so this is not about how long before
 # it something can matter but about how far apart events can arrive: Stripe lists them for 30 days, newest first.

@@ -8,7 +8,8 @@ from typing import Any
 
 from billing.case import RecoveryCase, State
 from billing.events import from_stripe
-from billing.events.occurrences import Event, Invoice, InvoiceFailed, SubscriptionSeen
+from billing.events.occurrences import Event, InvoiceFailed, SubscriptionSeen
+from billing.events.snapshots import Invoice
 from billing.memory import kept
 from billing.money import Amount
 from tests.billing import payloads

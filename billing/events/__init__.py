@@ -1,22 +1,16 @@
-"""What happened, as values (`occurrences`), and the one door through which Stripe tells it (`stripe_payload`)."""
+"""What happened (`occurrences`, to the objects in `snapshots`), and the one door for it (`stripe_payload`)."""
 
 from billing.events.occurrences import (
     Answer,
     AttemptAnswered,
-    Card,
-    Charge,
     ChargeDisputed,
     ChargeFailed,
     ChargeRefunded,
     ChargeSucceeded,
-    Customer,
     CustomerSeen,
     DeadlinePassed,
-    Decline,
-    Discount,
     DiscountSeen,
     Event,
-    Invoice,
     InvoiceFailed,
     InvoicePaid,
     InvoicePaymentPaid,
@@ -24,17 +18,25 @@ from billing.events.occurrences import (
     InvoiceSeen,
     InvoiceUncollectible,
     InvoiceVoided,
-    Item,
     Noted,
     NoticeEnded,
-    PaymentIntent,
     PaymentIntentSeen,
-    PaymentMethod,
     PaymentMethodSeen,
-    Subscription,
     SubscriptionSeen,
     Unreadable,
     What,
+)
+from billing.events.snapshots import (
+    Card,
+    Charge,
+    Customer,
+    Decline,
+    Discount,
+    Invoice,
+    Item,
+    PaymentIntent,
+    PaymentMethod,
+    Subscription,
 )
 from billing.events.stripe_payload import from_stripe, known_types, to_fetch
 

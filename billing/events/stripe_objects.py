@@ -1,4 +1,4 @@
-"""Stripe's objects of every API version, read into the snapshots of `occurrences.py`.
+"""Stripe's objects of every API version, read into the values of `snapshots.py`.
 
 Each list of paths is "first that is not null wins", newest shape first, because old and new fields stand side by side
 in real payloads and the version cannot be told from either. One function per object. What would replace it: reading
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from billing.events.occurrences import (
+from billing.events.reading import NOTHING, Reader, entries
+from billing.events.snapshots import (
     Card,
     Charge,
     Customer,
@@ -21,7 +22,6 @@ from billing.events.occurrences import (
     PaymentMethod,
     Subscription,
 )
-from billing.events.reading import NOTHING, Reader, entries
 from billing.money import Amount
 
 OLD_BRANDS = {"american express": "amex", "diners club": "diners", "china unionpay": "unionpay"}

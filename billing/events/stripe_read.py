@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from billing.events import stripe_objects
-from billing.events.occurrences import Card, Decline, InvoiceRead
+from billing.events.occurrences import InvoiceRead
 from billing.events.reading import NOTHING, Reader
+from billing.events.snapshots import Card, Decline
 
 UNDER_WAY = frozenset({"processing", "requires_capture"})
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from billing.events import occurrences as seen
-from billing.events.occurrences import Answer, Invoice
+from billing.events.occurrences import Answer
+from billing.events.snapshots import Invoice
 from billing.ledger.facts import Fact, Origin
 
 

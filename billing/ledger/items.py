@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from billing.events import occurrences
+from billing.events import snapshots
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,12 @@ class Item:
     tax_inclusive_pct: str | None = None  # tax contained in the price, in percent
 
 
-def items_of(seen: Iterable[occurrences.Item]) -> tuple[Item, ...]:
+def items_of(seen: Iterable[snapshots.Item]) -> tuple[Item, ...]:
     """The ledger's items of a Stripe subscription, in a fixed order."""
     return tuple(sorted((_item(item) for item in seen), key=lambda item: item.id))
 
 
-def _item(seen: occurrences.Item) -> Item:
+def _item(seen: snapshots.Item) -> Item:
     return Item(
         id=seen.id,
         product=seen.product or seen.price or seen.id,

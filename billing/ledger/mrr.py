@@ -14,7 +14,7 @@ from datetime import datetime
 from fractions import Fraction
 from functools import lru_cache
 
-from billing.events.occurrences import Discount
+from billing.events.snapshots import Discount
 from billing.ledger.items import Item
 from billing.ledger.policy import LedgerPolicy
 

@@ -11,7 +11,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
-from billing.events.occurrences import Discount
+from billing.events.snapshots import Discount
 from billing.ledger.items import Item
 from billing.ledger.policy import LedgerPolicy
 from billing.ledger.vocabulary import Cause, Kind, LedgerEvent

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
-from billing.events.occurrences import Discount
+from billing.events.snapshots import Discount
 from billing.ledger import mrr
 from billing.ledger.items import Item
 from billing.ledger.movement import Case

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from billing.events import occurrences as seen
+from billing.events.snapshots import Discount, Subscription
 from billing.ledger.facts import Fact
 from billing.ledger.invoices import Hints, Story, source_of
 from billing.ledger.items import Item, items_of
@@ -35,9 +36,9 @@ class Reading:
     ) -> None:
         self.subscription, self.events = subscription, list[LedgerEvent]()
         self._told, self._hints, self._snapshots = told, hints, snapshots
-        self._last: seen.Subscription | None = None
+        self._last: Subscription | None = None
         self._items: tuple[Item, ...] = ()
-        self._discounts: tuple[seen.Discount, ...] = ()
+        self._discounts: tuple[Discount, ...] = ()
         self._stage = "unseen"  # unseen, pending, trial, unpaid_trial, running, ended
         self._failing: set[str] = set()  # invoices asked for in vain and not settled since
         self._scheduled: datetime | None = None
@@ -97,10 +98,10 @@ class Reading:
             self._stage = "running"
             self._start(fact, begun, "active", sure, told)
 
-    def _outlived_trial(self, fact: Fact, now: seen.Subscription) -> bool:
+    def _outlived_trial(self, fact: Fact, now: Subscription) -> bool:
         return now.trial_end is not None and now.trial_end < (now.ended_at or fact.at)
 
-    def _advance(self, fact: Fact, now: seen.Subscription) -> None:
+    def _advance(self, fact: Fact, now: Subscription) -> None:
         if self._stage == "pending" and now.status in RUNNING:
             self._stage = "running"
             self._start(fact, fact.at, "active", Confidence.CERTAIN, f"status {now.status}")
@@ -114,7 +115,7 @@ class Reading:
                 self._stage = "running"
                 self._say(fact, Kind.TRIAL_CONVERTED, evidence="activated, paid by invoice")
 
-    def _pause(self, fact: Fact, now: seen.Subscription, before: seen.Subscription | None) -> None:
+    def _pause(self, fact: Fact, now: Subscription, before: Subscription | None) -> None:
         behavior = now.pause_behavior
         if now.status == "paused" and not self._failing and self._stage == "running":
             behavior = behavior or "void"  # paused while nothing is owed: it stops at once
@@ -128,7 +129,7 @@ class Reading:
             stops = fact.at if now.status == "paused" else period_end
             self._say(fact, Kind.PAUSE, behavior=behavior, effective_at=stops)
 
-    def _schedule(self, fact: Fact, now: seen.Subscription) -> None:
+    def _schedule(self, fact: Fact, now: Subscription) -> None:
         scheduled = now.cancel_at or (now.period_end if now.cancel_at_period_end else None)
         if now.status in ("canceled", "incomplete_expired") or scheduled == self._scheduled:
             return
@@ -158,7 +159,7 @@ class Reading:
             )
         self._failing.clear()
 
-    def _cancel(self, fact: Fact, now: seen.Subscription) -> None:
+    def _cancel(self, fact: Fact, now: Subscription) -> None:
         """Voluntary or involuntary, in the fixed order of D19."""
         reason, wanted = now.cancel_reason, bool(now.cancel_feedback or self._scheduled)
         if reason == "payment_failed":

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from billing.events.occurrences import Discount
+from billing.events.snapshots import Discount
 from billing.ledger.items import Item
 
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from billing.case import NO_SILENT_RETRY, RecoveryCase, State
 from billing.declines import USUAL_TELL, Tell
-from billing.events.occurrences import Card
+from billing.events.snapshots import Card
 from billing.notices import address
 from billing.notices.sequence import SILENT, Step
 

@@ -7,16 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from billing.events.occurrences import (
-    Event,
-    Invoice,
-    InvoiceFailed,
-    InvoicePaid,
-    Item,
-    Subscription,
-    SubscriptionSeen,
-    What,
-)
+from billing.events.occurrences import Event, InvoiceFailed, InvoicePaid, SubscriptionSeen, What
+from billing.events.snapshots import Invoice, Item, Subscription
 from billing.ledger.book import book
 from billing.ledger.facts import Fact, facts_of
 from billing.ledger.interpret import ledger_events

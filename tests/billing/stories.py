@@ -13,14 +13,10 @@ from billing.decide import decide, opened, plan
 from billing.events.occurrences import (
     Answer,
     AttemptAnswered,
-    Card,
-    Charge,
     ChargeDisputed,
     ChargeFailed,
     DeadlinePassed,
-    Decline,
     Event,
-    Invoice,
     InvoiceFailed,
     InvoicePaid,
     InvoicePaymentPaid,
@@ -28,16 +24,13 @@ from billing.events.occurrences import (
     InvoiceSeen,
     InvoiceUncollectible,
     InvoiceVoided,
-    Item,
     NoticeEnded,
-    PaymentIntent,
     PaymentIntentSeen,
-    PaymentMethod,
     PaymentMethodSeen,
-    Subscription,
     SubscriptionSeen,
     What,
 )
+from billing.events.snapshots import Card, Charge, Decline, Invoice, Item, PaymentIntent, PaymentMethod, Subscription
 from billing.memory import kept, may_concern
 from billing.money import Amount
 from billing.policy import Mode, Policy

@@ -12,7 +12,7 @@ from fractions import Fraction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing.events.occurrences import Discount
+from billing.events.snapshots import Discount
 from billing.ledger.book import book
 from billing.ledger.entry import Entry, balances, corrections, entries_of
 from billing.ledger.items import Item

@@ -17,17 +17,13 @@ from billing.declines import DeclineClass
 from billing.events.occurrences import (
     Answer,
     ChargeDisputed,
-    Decline,
-    Discount,
     Event,
     InvoiceFailed,
-    Item,
-    PaymentMethod,
     PaymentMethodSeen,
-    Subscription,
     SubscriptionSeen,
     What,
 )
+from billing.events.snapshots import Decline, Discount, Item, PaymentMethod, Subscription
 from billing.money import Amount
 from billing.policy import Mode
 from tests.billing.stories import (

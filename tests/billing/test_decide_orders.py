@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from billing.case import RecoveredBy, RecoveryCase, State
 from billing.decide import plan
-from billing.events.occurrences import Answer, Decline, Event
+from billing.events.occurrences import Answer, Event
+from billing.events.snapshots import Decline
 from tests.billing.stories import (
     BUSY,
     DAY,

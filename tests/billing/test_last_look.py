@@ -9,7 +9,8 @@ import pytest
 
 from billing.case import RecoveryCase
 from billing.declines import DeclineClass
-from billing.events.occurrences import InvoiceRead, Subscription
+from billing.events.occurrences import InvoiceRead
+from billing.events.snapshots import Subscription
 from billing.retry.last_look import stop_before_paying
 from tests.billing.stories import DAY, DAY0, HOUR, OWN, invoice, usd
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from billing.events.occurrences import Discount
+from billing.events.snapshots import Discount
 from billing.ledger.book import book
 from billing.ledger.changes import compare
 from billing.ledger.entry import balances, entries_of

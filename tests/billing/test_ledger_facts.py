@@ -13,19 +13,16 @@ from billing.events.occurrences import (
     Answer,
     AttemptAnswered,
     DeadlinePassed,
-    Discount,
     Event,
-    Invoice,
     InvoiceFailed,
     InvoicePaid,
     InvoiceRead,
     InvoiceUncollectible,
     InvoiceVoided,
-    Item,
-    Subscription,
     SubscriptionSeen,
     What,
 )
+from billing.events.snapshots import Discount, Invoice, Item, Subscription
 from billing.ledger.book import book
 from billing.ledger.entry import balances, entries_of
 from billing.ledger.facts import Fact, facts_of

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from billing.events.occurrences import (
-    Answer,
-    AttemptAnswered,
-    Event,
-    InvoicePaymentPaid,
-    InvoiceRead,
-    SubscriptionSeen,
-)
+from billing.events.occurrences import Answer, AttemptAnswered, Event, InvoicePaymentPaid, InvoiceRead, SubscriptionSeen
 from billing.ledger.facts import facts_of
 from billing.ledger.interpret import ledger_events
 from billing.ledger.movement import Outcome

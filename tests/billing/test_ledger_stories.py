@@ -10,15 +10,13 @@ import pytest
 from billing.events.occurrences import (
     ChargeRefunded,
     DeadlinePassed,
-    Discount,
     InvoicePaymentPaid,
     InvoiceUncollectible,
     InvoiceVoided,
-    Item,
     NoticeEnded,
-    PaymentMethod,
     PaymentMethodSeen,
 )
+from billing.events.snapshots import Discount, Item, PaymentMethod
 from billing.ledger.book import book
 from billing.ledger.entry import balances, entries_of
 from billing.ledger.interpret import ledger_events

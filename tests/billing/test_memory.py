@@ -8,17 +8,15 @@ import pytest
 
 from billing.events.occurrences import (
     Answer,
-    Charge,
     ChargeSucceeded,
-    Customer,
     CustomerSeen,
     Event,
     InvoiceFailed,
     InvoiceSeen,
     Noted,
-    PaymentIntent,
     PaymentIntentSeen,
 )
+from billing.events.snapshots import Charge, Customer, PaymentIntent
 from billing.memory import invoice_of, kept, subscription_of
 from tests.billing.stories import (
     FUNDS,

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing.events import occurrences
-from billing.events.occurrences import Discount
+from billing.events import snapshots
+from billing.events.snapshots import Discount
 from billing.ledger.items import Item, items_of
 from billing.ledger.mrr import half_up, level, monthly
 from billing.ledger.policy import DEFAULT, STRIPE_LIKE
@@ -90,7 +90,7 @@ def test_a_fixed_amount_comes_off_each_billing_rhythm_once() -> None:
 
 
 def test_stripes_item_becomes_the_ledgers_without_its_period() -> None:
-    seen = occurrences.Item("si", "price_1", None, "500", 2, "month", usage_type="metered", period_end=NOW)
+    seen = snapshots.Item("si", "price_1", None, "500", 2, "month", usage_type="metered", period_end=NOW)
     assert items_of((seen,)) == (Item("si", "price_1", "500", 2, "month", price="price_1", metered=True),)
 
 

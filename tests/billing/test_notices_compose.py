@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from billing.case import RecoveryCase, State
 from billing.declines import DeclineClass, Tell
-from billing.events.occurrences import Card
+from billing.events.snapshots import Card
 from billing.money import Amount
 from billing.notices import address
 from billing.notices.compose import Links, Notice, Person, Skip, clean, compose, dedup_key, message_id, safe_link
