@@ -151,7 +151,7 @@ def doctor(json: Json = False) -> None:
     from worker import doctor as examining
 
     with _told():
-        raise typer.Exit(examining.run(_settings(), json, sys.stdout))
+        raise typer.Exit(examining.run(json, sys.stdout))
 
 
 @main.command()

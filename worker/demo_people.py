@@ -17,8 +17,8 @@ from sandbox.store import snapshot
 
 # Chances for one subscription on one day.
 COMES, LEAVES, GROWS, SHRINKS = 0.0016, 0.0006, 0.0007, 0.0003
-MENDS = 0.55  # share of the customers with a failed payment who follow the message
-BY_HAND = {"insufficient_funds", "generic_decline", "do_not_honor", "processing_error"}
+FAILING = 0.09  # share of the renewals
+MENDS = 0.35  # share of the customers with a failed payment who follow the message
 CARDS = ("pm_card_visa", "pm_card_mastercard", "pm_card_amex")
 PRICES = ((1_900, "usd"), (4_900, "usd"), (1_900, "eur"), (14_900, "usd"))
 REASONS = ("too_expensive", "missing_features", "switched_service", "unused")
@@ -38,7 +38,7 @@ class People:
 
     def found_company(self, subscriptions: int) -> None:
         """Customers a year deep. Stripe tells of each once, as an update: what a backfill of the history would read."""
-        made = company.build(self._sb, subscriptions=subscriptions, seed=self._seed)
+        made = company.build(self._sb, subscriptions=subscriptions, seed=self._seed, failing=FAILING)
         self._subscriptions = list(made.subscriptions)
         events = self._sb.world.events
         for customer in made.customers:
@@ -55,7 +55,7 @@ class People:
                 self._answered.add(invoice)
                 dice = self._dice(invoice)
                 if dice.random() < MENDS:
-                    self._visits.append((at + timedelta(hours=1 + dice.expovariate(1 / 40)), invoice))
+                    self._visits.append((at + timedelta(hours=1 + dice.expovariate(1 / 72)), invoice))
         for at, invoice in [visit for visit in self._visits if visit[0] <= now]:
             self._visits.remove((at, invoice))
             self._pay_by_hand(invoice)
@@ -81,7 +81,11 @@ class People:
         amount, currency = dice.choice(PRICES)
         number = len(self._subscriptions)
         made = self._sb.subscribe(
-            dice.choice(CARDS), amount, currency, email=f"customer{number:04d}@example.com", name=f"New Customer {number}"
+            dice.choice(CARDS),
+            amount,
+            currency,
+            email=f"customer{number:04d}@example.com",
+            name=f"New Customer {number}",
         )
         self._subscriptions.append(made.subscription)
 
@@ -104,7 +108,10 @@ class People:
 
     def _post(self, path: str, form: dict[str, str]) -> None:
         connection = HTTPConnection(self._place, timeout=10)
-        headers = {"Authorization": "Bearer sk_test_of_the_company", "Content-Type": "application/x-www-form-urlencoded"}
+        headers = {
+            "Authorization": "Bearer sk_test_of_the_company",
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
         connection.request("POST", path, urlencode(form), headers)
         answer = connection.getresponse()
         body = answer.read()
@@ -113,4 +120,4 @@ class People:
             raise RuntimeError(f"POST {path}: {answer.status} {body[:300]!r}")
 
     def _dice(self, about: str) -> random.Random:
-        return random.Random(f"{self._seed} {about}")
+        return random.Random(f"{self._seed} {about}")  # noqa: S311  # a story, not a secret

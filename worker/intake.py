@@ -35,6 +35,8 @@ MOST_ROWS = 256
 """Rows of one insert: beyond this the answer of the first gets slower and the rate does not grow."""
 ROOM = 2_048
 """Rows that may wait; more than this is answered 503 at once."""
+WRITERS = 2
+"""Connections that commit in turn: while one waits for the disk, the next batch is on its way."""
 PATIENCE = 1.5
 """Seconds until a row that could not be written is given up: Stripe is told within 2 s (reliability.md T04)."""
 
@@ -81,28 +83,33 @@ class Writer:
     """Stores rows from any number of event loops, on a thread of its own. Several processes may each have one."""
 
     def __init__(self, db: Database, bell: Bell) -> None:
-        self._target = _Sqlite(db) if db.sqlite else _Postgres(db)
+        self._targets = [_Sqlite(db)] if db.sqlite else [_Postgres(db) for _ in range(WRITERS)]
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._open = False
         self._away = False
         self._ringer = _Ringer(bell)
-        self._thread = threading.Thread(target=self._run, name="intake-writer", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._run, args=(target,), name="intake-writer", daemon=True)
+            for target in self._targets
+        ]
 
     def start(self) -> None:
         self._open = True
         self._ringer.start()
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self, seconds: float = 10.0) -> None:
         """Take nothing more, write what waits, then end; returns after `seconds` at the latest."""
         self._open = False
         self._waiting.put(None)
-        self._thread.join(seconds)
+        for thread in self._threads:
+            thread.join(seconds)
         self._ringer.stop()
 
     @property
     def alive(self) -> bool:
-        return self._open and self._thread.is_alive()
+        return self._open and all(thread.is_alive() for thread in self._threads)
 
     async def store(self, row: Received) -> Answer:
         """Return after the commit that holds the row, or with the reason why there was none."""
@@ -118,10 +125,11 @@ class Writer:
         except TimeoutError:
             return Answer.AWAY
 
-    def _run(self) -> None:
+    def _run(self, target: _Sqlite | _Postgres) -> None:
         while batch := self._take():
-            self._store(batch)
-        self._target.close()
+            self._store(target, batch)
+        self._waiting.put(None)  # for the next thread
+        target.close()
 
     def _take(self) -> list[_Waiting]:
         """Whatever waits now, at least one row; nothing when the writer is to end."""
@@ -134,13 +142,13 @@ class Writer:
             self._waiting.put(None)
         return batch
 
-    def _store(self, batch: Sequence[_Waiting]) -> None:
+    def _store(self, target: _Sqlite | _Postgres, batch: Sequence[_Waiting]) -> None:
         now = time.monotonic()
         batch = [waiting for waiting in batch if waiting.until > now]  # the others were told 503 and will come again
         # Two processes that insert the same ids in one order cannot wait for each other in a circle.
         batch = sorted(batch, key=lambda waiting: _key(waiting.row))
         try:
-            answers = self._write([waiting.row for waiting in batch])
+            answers = self._write(target, [waiting.row for waiting in batch])
         except Exception:
             log.exception("intake_failed", rows=len(batch))
             answers = [Answer.AWAY] * len(batch)
@@ -152,17 +160,17 @@ class Writer:
         if Answer.STORED in answers:
             self._ringer.ring()
 
-    def _write(self, rows: list[Received]) -> list[Answer]:
+    def _write(self, target: _Sqlite | _Postgres, rows: list[Received]) -> list[Answer]:
         """Everything in one commit; row by row when one of them cannot be stored."""
         if not rows:
             return []
         try:
-            self._target.write(rows)
+            target.write(rows)
         except _BadRow:
             if len(rows) == 1:
                 log.warning("event_cannot_be_stored", type=rows[0].type)
                 return [Answer.UNSTORABLE]
-            return [self._write([row])[0] for row in rows]
+            return [self._write(target, [row])[0] for row in rows]
         except _Away as away:
             self._note(True, because=str(away))
             return [Answer.AWAY] * len(rows)

@@ -29,6 +29,7 @@ from worker.web.server import serve, start_in_thread
 
 log = structlog.get_logger("reprieve")
 
+LISTEN_MS = 200  # how long an idle thread listens before it looks whether it should stop
 STOP_MS = 30_000  # longer than any call to Stripe: what was begun is recorded
 
 
@@ -91,7 +92,7 @@ def embedded_app(settings: Settings, now: Callable[[], datetime] = wall_clock) -
 def working(app: App, broker: Broker | None) -> Iterator[None]:
     """Bells are answered, if there is a broker, and the dispatcher sweeps."""
     hands = 1 if app.db.sqlite else app.settings.worker_threads
-    answering = Worker(broker, worker_threads=hands) if broker else None
+    answering = Worker(broker, worker_threads=hands, worker_timeout=LISTEN_MS) if broker else None
     dispatcher = Dispatcher(app)
     if answering and broker:
         declare(broker, app)

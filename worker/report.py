@@ -8,17 +8,18 @@ has too many customers to fold in one go; the check stays.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby
 from typing import TextIO
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, tuple_
 
 from billing.ledger.book import book
-from billing.ledger.entry import AT_RISK, GOOD, entries_of
-from billing.ledger.facts import facts_of
+from billing.ledger.entry import AT_RISK, GOOD
+from billing.ledger.facts import Fact, facts_of
 from billing.ledger.interpret import ledger_events
 from billing.ledger.movement import Book
 from billing.ledger.policy import DEFAULT
@@ -26,7 +27,7 @@ from billing.money import Amount
 from billing.report import render
 from billing.report.bridge import Bridge, bridges
 from billing.report.period import Period
-from worker import books, store
+from worker import books
 from worker import tables as t
 from worker.app import App
 from worker.store import Owner
@@ -39,7 +40,7 @@ class BooksDisagree(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """One account's bridges of one period, one for each currency."""
+    """One account's bridges, one for each period and currency."""
 
     owner: Owner
     bridges: tuple[Bridge, ...]
@@ -62,7 +63,7 @@ def nrr(
     period = period_of(app, month)
     found = [
         Reported(each.owner, tuple(b for b in each.bridges if currency in (None, b.unit.partition("/")[0])))
-        for each in reported(app, period, account)
+        for each in reported(app, [period], account)
     ]
     if currency and not any(each.bridges for each in found):
         raise LookupError(f"the books hold no recurring revenue in {currency.upper()}")
@@ -87,15 +88,18 @@ def period_of(app: App, month: str) -> Period:
     return Period.month(month or app.now().astimezone(ZoneInfo(zone)).strftime("%Y-%m"), zone)
 
 
-def reported(app: App, period: Period, account: str | None = None) -> list[Reported]:
+def reported(app: App, periods: Sequence[Period], account: str | None = None) -> list[Reported]:
     """The checked bridges of every account, or of one, after the books were brought up to date."""
-    return [Reported(owner, _bridges(app, owner, period)) for owner in _owners(app, account)]
+    return [Reported(owner, _bridges(app, owner, periods)) for owner in owners(app, account)]
 
 
-def _bridges(app: App, owner: Owner, period: Period) -> tuple[Bridge, ...]:
+def _bridges(app: App, owner: Owner, periods: Sequence[Period]) -> tuple[Bridge, ...]:
     """Folded and checked; again when a worker wrote between the two readings, which a real mistake survives."""
     for last in (False, False, True):
-        made = bridges(up_to_date(app, owner), period)
+        books.keep(app)
+        with app.db.read() as db:
+            folded = fold(db, owner, app.now())
+        made = tuple(one for period in periods for one in bridges(folded, period))
         try:
             with app.db.read() as db:
                 for each in made:
@@ -122,53 +126,41 @@ def check_postings(db: Connection, owner: Owner, shown: Bridge) -> None:
         )
 
 
-def up_to_date(app: App, owner: Owner) -> Book:
-    """All facts of an account as one book, after its entries were appended."""
-    books.keep(app)
-    with app.db.read() as db:
-        folded = fold(app, db, owner)
-        late = _not_booked(db, owner, folded)
-    if late:  # something fell due without an event: a past-due limit, a coupon's end
-        with app.db.begin() as db:
-            now = app.now()
-            rows = [{**owner.key, "customer": customer, "since": now} for customer in sorted(late)]
-            db.execute(store.insert(db, t.to_book).on_conflict_do_nothing(), rows)
-        books.keep(app)
-    return folded
+def fold(db: Connection, owner: Owner, until: datetime) -> Book:
+    """Every customer's facts as one book."""
+    return book((event for facts in _facts(db, owner) for event in ledger_events(facts)), DEFAULT, until)
 
 
-def fold(app: App, db: Connection, owner: Owner) -> Book:
-    """Every customer's facts, folded up to now."""
-    return book((event for facts in _facts(db, owner) for event in ledger_events(facts)), DEFAULT, app.now())
-
-
-def _facts(db: Connection, owner: Owner) -> Iterator[list[object]]:
+def _facts(db: Connection, owner: Owner) -> Iterator[list[Fact]]:
+    """Customer by customer."""
     fact = t.fact
     rows = db.execution_options(yield_per=1_000).execute(
-        select(fact.c.customer, fact.c.body)
+        select(fact.c.customer, fact.c.body, fact.c.recorded_at)
         .where(owner.of(fact), fact.c.customer.is_not(None))
         .order_by(fact.c.customer, fact.c.id)
     )
     for _, of_one in groupby(rows, key=lambda row: row.customer):
-        yield [fact for row in of_one for fact in facts_of(event_from_json(row.body))]
+        yield [fact for row in of_one for fact in facts_of(event_from_json(row.body), row.recorded_at)]
 
 
-def _not_booked(db: Connection, owner: Owner, folded: Book) -> set[str]:
-    """Customers of whom the fold says something that no entry says."""
-    booked = {key.partition("#")[0] for (key,) in db.execute(select(t.entry.c.key).where(owner.of(t.entry)))}
-    return {entry.customer for entry in entries_of(folded) if entry.key not in booked}
-
-
-def _owners(app: App, account: str | None) -> list[Owner]:
+def owners(app: App, account: str | None = None) -> list[Owner]:
     """The accounts that there are facts of. Raises LookupError for one that is neither known nor configured."""
-    fact = t.fact
     with app.db.read() as db:
-        rows = db.execute(select(fact.c.account, fact.c.livemode).distinct().order_by(fact.c.account, fact.c.livemode))
-        found = [Owner(row.account, row.livemode) for row in rows]
+        found = list(_walk_owners(db))
     chosen = [owner for owner in found if account in (None, owner.account)]
     if account and not chosen and account not in {known.id for known in app.settings.all_accounts}:
         raise LookupError(f"nothing is known of an account {account}")
     return chosen
+
+
+def _walk_owners(db: Connection) -> Iterator[Owner]:
+    """From one to the next along the index: a DISTINCT would read every fact."""
+    mine = tuple_(t.fact.c.account, t.fact.c.livemode)
+    following = select(t.fact.c.account, t.fact.c.livemode).order_by(t.fact.c.account, t.fact.c.livemode).limit(1)
+    row = db.execute(following).first()
+    while row is not None:
+        yield Owner(row.account, row.livemode)
+        row = db.execute(following.where(mine > (row.account, row.livemode))).first()
 
 
 def _as_json(each: Reported, display: str) -> dict[str, object]:

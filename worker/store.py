@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, bindparam, func, or_, select, text, update
+from sqlalchemy import Connection, Table, and_, bindparam, func, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from billing.actions import Action
 from billing.case import Attempt, RecoveryCase
-from billing.events.occurrences import Answer, Customer, Event
+from billing.events.occurrences import Answer, Event
+from billing.events.snapshots import Customer
 from billing.memory import DISPUTE_LOOK_BACK, OF_CUSTOMERS, invoice_of, may_concern, subscription_of
 from worker import tables as t
 from worker.values import event_from_json, event_to_json, from_json, kind_of, to_json
@@ -162,9 +163,13 @@ def cases_for_update(
 ) -> dict[str, RecoveryCase]:
     """The cases of these customers and invoices, by invoice, with our attempts; call it under `lock`."""
     case = t.recovery_case
-    about = or_(case.c.customer.in_(sorted(set(customers))), case.c.invoice.in_(sorted(set(invoices))))
-    bodies = [body for (body,) in db.execute(select(case.c.evidence).where(owner.of(case), about))]
-    found = {value.invoice: value for value in (from_json(RecoveryCase, body) for body in bodies)}
+    bodies: dict[str, Any] = {}
+    # One query for each index: a database that sees both conditions at once may use neither.
+    for column, wanted in ((case.c.customer, set(customers)), (case.c.invoice, set(invoices))):
+        if wanted:
+            about = select(case.c.invoice, case.c.evidence).where(owner.of(case), column.in_(sorted(wanted)))
+            bodies |= {row.invoice: row.evidence for row in db.execute(about)}
+    found = {invoice: from_json(RecoveryCase, body) for invoice, body in bodies.items()}
     return _with_attempts(db, owner, found)
 
 

@@ -12,6 +12,8 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
 import requests
@@ -22,7 +24,8 @@ from requests.adapters import HTTPAdapter
 from stripe.params import InvoicePayParams
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
-from billing.events.occurrences import Answer, Card, Decline, InvoiceRead
+from billing.events.occurrences import Answer, InvoiceRead
+from billing.events.snapshots import Card, Decline
 from billing.events.stripe_read import invoice_read, refusal
 from config.settings import Settings
 
@@ -80,6 +83,11 @@ class Bucket:
             self._next = turn + self._gap
         if turn > now:
             self._sleep(turn - now)
+
+
+def dated(now: datetime) -> datetime:
+    """`now`, taken before a reading, as Stripe dates its events: news that the reading missed is never older."""
+    return now.replace(microsecond=0)
 
 
 def _transport(error: BaseException) -> bool:
@@ -151,6 +159,27 @@ class Gateway:
         """The account that the key belongs to."""
         return self._ask("account", lambda: self._client.v1.accounts.retrieve_current())
 
+    def clock(self) -> tuple[Mapping[str, Any], datetime | None]:
+        """The account that the key belongs to, and Stripe's time by the Date of its answer (whole seconds)."""
+        dates: list[str] = []
+
+        def call() -> Any:
+            answer = self._client.v1.accounts.retrieve_current()
+            dates.append(str(answer.last_response.headers.get("date", "")) if answer.last_response else "")
+            return answer
+
+        found = self._ask("account", call)
+        return found, parsedate_to_datetime(dates[-1]) if dates[-1] else None
+
+    def planned_retries(self, most: int = 100) -> list[str]:
+        """Ids, among the newest open invoices, of those that failed and that Stripe itself will try again."""
+        found = self._ask("invoices", lambda: self._client.v1.invoices.list({"status": "open", "limit": most}))
+        return [
+            str(invoice["id"])
+            for invoice in found.get("data", [])
+            if invoice.get("next_payment_attempt") and invoice.get("attempt_count")
+        ]
+
     def read(self, invoice: str) -> InvoiceRead:
         """The invoice as Stripe has it now, with its subscription, payments and the bank's last answer."""
         found = self._ask(
@@ -171,8 +200,7 @@ class Gateway:
         """The object at a path of Stripe's API, as a thin event names it (`/v1/...` or `/v2/...` only)."""
         if not url.startswith(("/v1/", "/v2/")):
             raise StripeMissing(f"not an address of Stripe's API: {url[:80]!r}")
-        response = self._ask("fetch", lambda: self._client.raw_request("get", url))
-        return response
+        return self._ask("fetch", lambda: self._client.raw_request("get", url))
 
     def pay(self, invoice: str, body: Mapping[str, Any], key: str) -> Paid:
         """Ask Stripe once to collect an open invoice; `body` and `key` are those of the attempt's row."""

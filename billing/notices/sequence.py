@@ -28,6 +28,7 @@ SILENT = frozenset({State.HELD, State.PAUSED})  # live, and nothing is sent
 MAY_HAVE_REACHED = frozenset(
     {"accepted", "unknown"}
 )  # handed over, as far as anybody can say (worker.channels.Outcome)
+HOUR = timedelta(hours=1)
 THANKS_WITHIN = timedelta(days=3)  # later thanks would puzzle more than please
 
 
@@ -53,7 +54,7 @@ def _payment_failed(case: RecoveryCase, delay: timedelta, now: datetime) -> Due 
         return None
     if case.processing_at and case.processing_at >= case.last_failed_at:
         return None  # a payment is under way: "it failed" may be wrong by the time it is read
-    return Due(Step.PAYMENT_FAILED, at, f"first message {delay} after the payment failed")
+    return Due(Step.PAYMENT_FAILED, at, f"first message, {delay / HOUR:g} hours after the payment failed")
 
 
 def _recovered(case: RecoveryCase, _delay: timedelta, now: datetime) -> Due | None:

@@ -65,6 +65,8 @@ def next_attempt(case: RecoveryCase, policy: Policy, now: datetime) -> Wait:
         # A rung that was missed by more than a day, or that an attempt has used up, is left out, not caught up.
         if (last is None or case.failed_at + wait > last) and due > now - policy.min_gap:
             because = f"rung {rung} of the ladder for {case.decline_class}, {wait.days} days after the failure"
+            if floor > case.failed_at + wait:
+                because += f"; not before {_minute(floor)}, for the bank's advice or the distance between attempts"
             return _in_bounds(case, policy, due, now, because)
     return Wait(None, f"the ladder for {case.decline_class} is finished; waiting for the customer until the deadline")
 

@@ -90,4 +90,4 @@ def test_no_failure_is_told_while_a_payment_is_under_way() -> None:
 
 def test_the_reason_says_what_the_time_comes_from() -> None:
     [due] = due_notices(CASE, HOUR, DAY0)
-    assert due.because == "first message 1:00:00 after the payment failed"
+    assert due.because == "first message, 1 hours after the payment failed"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from billing.declines import DeclineClass, Tell
-from billing.events.occurrences import Card
+from billing.events.snapshots import Card
 from billing.money import Amount
 from billing.notices.compose import Notice, Person, message_id
 from billing.notices.sequence import Step

@@ -1,0 +1,74 @@
+"""The demo as a person starts it: a process of its own, from the empty folder to the printed promises."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.screens.conftest import Played
+from worker import demo
+
+ROOT = Path(__file__).parents[2]
+
+
+def reprieve(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("REPRIEVE_")}
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "worker.cli", *arguments],
+        cwd=ROOT,
+        env=clean | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_the_demo_keeps_its_promises_and_leaves_a_database_to_read(tmp_path: Path) -> None:
+    # Settings of a real installation must not reach it.
+    real = {"REPRIEVE_SMTP_HOST": "mail.invalid", "REPRIEVE_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x"}
+    folder = tmp_path / "demo"
+    played = reprieve("demo", "--no-serve", "--subscriptions", "20", "--days", "40", "--folder", str(folder), **real)
+    assert played.returncode == 0, played.stdout + played.stderr
+    assert played.stderr == ""
+    promises = [line.split(maxsplit=1) for line in played.stdout.split("own log:")[1].splitlines() if line.strip()]
+    assert len(promises) == 6
+    assert {kept for kept, _ in promises} == {"kept"}
+    assert "+ recovered involuntary churn" in played.stdout
+    (line,) = [line for line in played.stdout.splitlines() if line.startswith("One story:")]
+    database, *_, invoice = line.removeprefix("One story:").split()
+    assert database == f"REPRIEVE_DATABASE_URL=sqlite:///{folder / 'reprieve.db'}"
+    known = dict([database.split("=", 1)])
+    assert f"Invoice {invoice}" in reprieve("explain", invoice, **known).stdout
+    assert "NRR bridge, 2026-01-01" in reprieve("report", "nrr", "--month", "2026-01", **known).stdout
+    with pytest.raises(ValueError, match="earlier demo"):
+        demo.run(serve=False, subscriptions=20, days=40, folder=folder, port=0)
+
+
+def test_what_cannot_be_answered_is_one_sentence_and_code_two(played: Played) -> None:
+    known = {"REPRIEVE_DATABASE_URL": played.url}
+    for arguments in (("explain", "in_nobody"), ("report", "nrr", "--month", "2026-13")):
+        refused = reprieve(*arguments, **known)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert refused.stderr.startswith("reprieve: ")
+        assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("spoil", ["charge twice", "forget a case"])
+def test_a_broken_promise_is_told(tmp_path: Path, spoil: str) -> None:
+    with demo.playing(tmp_path) as playing, Path(os.devnull).open("w") as nowhere:
+        playing.people.found_company(3)
+        subscribed = playing.sb.subscribe()
+        playing.settle()
+        charge = playing.sb.bank.charged(subscribed.invoice)[0]
+        wrong = charge if spoil == "charge twice" else replace(charge, outcome="declined")
+        playing.sb.bank.movements.append(wrong)
+        console = Console(record=True, file=nowhere)
+        assert playing.tell(console) is False
+        (broken,) = [line for line in console.export_text().splitlines() if "BROKEN" in line]
+    assert subscribed.invoice in broken

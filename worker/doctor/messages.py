@@ -1,0 +1,110 @@
+"""What customers get to read: the mail server, the words, and the policies behind them."""
+
+from __future__ import annotations
+
+import ssl
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from billing.case import RecoveryCase, State
+from billing.declines import Tell
+from billing.money import Amount
+from billing.notices.compose import Notice, Person, compose
+from billing.notices.sequence import Step
+from billing.policy import Mode
+from config import policies as files
+from config.settings import Settings
+from worker.channels.email import mail_sender, smtp_server
+from worker.channels.smtp import Conversation, Refused
+from worker.doctor.finding import Answer, Level, Patient
+from worker.rendering import TEMPLATES, Renderer, TemplateBroken
+
+
+def mail(patient: Patient) -> Iterator[Answer]:
+    settings = patient.settings
+    sends = [name for account, name in patient.accounts() if Mode(account.mode).sends]
+    if settings.smtp_host:
+        yield _smtp(settings)
+        if sends and settings.mail_from.endswith("@localhost"):
+            yield Level.FAIL, f"messages would come from {settings.mail_from}", "set REPRIEVE_MAIL_FROM"
+    elif settings.mailbox_dir:
+        yield _folder(settings.mailbox_dir)
+    elif sends:
+        yield Level.WARN, f"{', '.join(sends)} should send messages, and there is no way to", "set REPRIEVE_SMTP_HOST"
+    else:
+        yield Level.OK, "not set, and no account sends messages", ""
+
+
+def _smtp(settings: Settings) -> Answer:
+    """As far as the login, and no message."""
+    where = f"{settings.smtp_host}:{settings.smtp_port}"
+    try:
+        server, sender = smtp_server(settings), mail_sender(settings)
+        tls = ssl.create_default_context(cafile=server.ca_file)
+        talk = Conversation(sender.address.domain, min(server.timeout, 10), 20)
+        try:
+            talk.open(server.host, server.port, tls if server.tls == "implicit" else None)
+            if server.tls == "starttls":
+                talk.starttls(context=tls)
+                talk.ehlo_or_helo_if_needed()
+            if server.user is not None:
+                talk.login(server.user, server.password or "")
+            talk.bye()
+        finally:
+            talk.close()
+    except (OSError, Refused, ValueError) as error:
+        return Level.FAIL, f"{where}: {type(error).__name__}", "check the REPRIEVE_SMTP_ settings and the mail server"
+    return Level.OK, f"{where} lets us in ({server.tls})", ""
+
+
+def _folder(folder: Path) -> Answer:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        return Level.FAIL, f"{folder} cannot be written ({error.strerror})", "check REPRIEVE_MAILBOX_DIR"
+    return Level.WARN, f"messages go to the folder {folder}, to nobody else", "set REPRIEVE_SMTP_HOST to send them"
+
+
+def templates(patient: Patient) -> Iterator[Answer]:
+    """Every message that there is a sample for, in every language."""
+    renderer, languages = Renderer(), sorted(folder.name for folder in TEMPLATES.iterdir() if folder.is_dir())
+    broken: dict[str, None] = {}
+    for language in languages:
+        for notice in _samples(patient, language):
+            try:
+                renderer.render(notice)
+            except TemplateBroken as error:
+                broken[str(error)] = None
+    for words in broken:
+        yield Level.FAIL, words, "mend the template"
+    if not broken:
+        yield Level.OK, f"every message can be written ({', '.join(languages)})", ""
+
+
+def _samples(patient: Patient, language: str) -> Iterator[Notice]:
+    """One message of each step and, of the first, each reason that a customer may hear."""
+    now = patient.now()
+    amount, deadline = Amount(1_900, "usd"), now + timedelta(days=20)
+    case = RecoveryCase("self", False, "in_1", "cus_1", "sub_1", amount, "sample@1", now, now, deadline, number="A-1")
+    paid = replace(case, state=State.RECOVERED, paid_at=now)
+    person = Person("ann@example.com", "Ann", (language,))
+    pay = "https://invoice.stripe.com/i/1"
+    for tell in (None, *Tell):
+        for step, of in ((Step.PAYMENT_FAILED, case), (Step.RECOVERED, paid)):
+            made = compose(step, of, person, "Acme", pay, now, tell=tell, next_try=now + timedelta(days=2))
+            if isinstance(made, Notice):
+                yield made
+
+
+def policies(patient: Patient) -> Iterator[Answer]:
+    for name in sorted({account.policy for account in patient.settings.all_accounts}):
+        try:
+            policy = files.parse(files.read(name, patient.settings.policy_dir), f"policy {name}")
+            yield Level.OK, f"{policy.id}, window of {policy.window.days} days", ""
+        except files.BadPolicy as error:
+            yield Level.FAIL, str(error), "mend the policy file"
