@@ -15,7 +15,8 @@ from billing.actions import Action, Kind
 from billing.case import RecoveryCase
 from billing.decide import Decision, decide, opened, plan
 from billing.events import Event
-from billing.events.occurrences import Customer, CustomerSeen, InvoiceFailed, InvoiceRead
+from billing.events.occurrences import CustomerSeen, InvoiceFailed, InvoiceRead
+from billing.events.snapshots import Customer
 from billing.memory import invoice_of, kept, subscription_of
 from worker import store
 from worker.app import App

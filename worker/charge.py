@@ -13,20 +13,22 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from billing.actions import idempotency_key
-from billing.case import RecoveryCase
+from billing.case import RecoveryCase, State
 from billing.events.occurrences import Answer, AttemptAnswered, Event, InvoiceRead
+from billing.money import Amount
 from billing.retry.last_look import PAYABLE, stop_before_paying
 from worker import crash, outbox, store, switch
 from worker.absorb import absorb_one, read_event, replan
 from worker.app import App
 from worker.columns import db_in, db_now
 from worker.outbox import Claim, Lost
-from worker.stripe_gateway import Gateway, Paid, StripeAway, StripeMissing, StripeRefused
+from worker.stripe_gateway import Gateway, Paid, StripeAway, StripeMissing, StripeRefused, dated
 from worker.tables import attempt
 from worker.values import to_json
 
@@ -55,6 +57,7 @@ def perform(app: App, claim: Claim) -> str:
     gateway = app.stripe.of(claim.owner.account, claim.owner.livemode)
     if gateway is None:
         return _give_back(app, claim, timedelta(hours=1), "no Stripe key is configured for this account")
+    looked = dated(app.now())
     try:
         seen = gateway.read(claim.invoice or "")
     except StripeMissing as error:
@@ -66,7 +69,8 @@ def perform(app: App, claim: Claim) -> str:
         return _give_back(app, claim, backoff(claim), str(error))
     crash.point("C2")
     try:
-        return _resolve(app, claim, gateway, seen) if claim.sending else _first_time(app, claim, gateway, seen)
+        read = read_event(claim, seen, looked)
+        return (_resolve if claim.sending else _first_time)(app, claim, gateway, seen, read)
     except Lost:
         # A stop came first, or the case ended: what was not begun waits, and the next look says what to do with it.
         return _give_back(app, claim, WAIT, "stopped before the request was sent")
@@ -85,13 +89,13 @@ def backoff(claim: Claim) -> timedelta:
 # ---------------------------------------------------------------- the first time
 
 
-def _first_time(app: App, claim: Claim, gateway: Gateway, seen: InvoiceRead) -> str:
+def _first_time(app: App, claim: Claim, gateway: Gateway, seen: InvoiceRead, read: Event) -> str:
     now = app.now()
     with app.db.begin() as db:
         store.lock(db, claim.owner, [claim.customer or claim.invoice or ""])
         outbox.hold(db, claim)
         before = store.case_of(db, claim.owner, claim.invoice or "")
-        case = absorb_one(app, db, claim.owner, read_event(claim, seen, now))
+        case = absorb_one(app, db, claim.owner, read)
         if before is None or case is None:
             outbox.finish(db, claim, "there is no such case", now, "cancelled")
             return "no case"
@@ -105,6 +109,10 @@ def _first_time(app: App, claim: Claim, gateway: Gateway, seen: InvoiceRead) -> 
         _intent(db, claim, case, request, now)
         crash.point("C3")
     crash.point("C4")
+    with app.db.read() as db:
+        stop = _stop(db, claim)
+    if stop:
+        return _end(app, claim, Answer.NOT_EXECUTED, f"the request was not sent: {stop}")
     if _too_old(app, claim):
         return "too old to send: the next owner reads first"
     return _send(app, claim, gateway, request, int(claim.detail["n"]))
@@ -139,6 +147,8 @@ def _send(app: App, claim: Claim, gateway: Gateway, request: Mapping[str, object
     crash.point("C6")
     if answer.stopped:
         _stop_account(app, claim, answer.because)
+        if claim.sending:  # refused is this repetition; of the first request it says nothing
+            answer = replace(answer, answer=None)
     if answer.look:
         answer = _look_closer(gateway, claim, answer)
     if answer.answer is None or answer.answer is Answer.UNKNOWN:
@@ -164,7 +174,7 @@ def _look_closer(gateway: Gateway, claim: Claim, answer: Paid) -> Paid:
 # ---------------------------------------------------------------- found with an intent and no result
 
 
-def _resolve(app: App, claim: Claim, gateway: Gateway, seen: InvoiceRead) -> str:
+def _resolve(app: App, claim: Claim, gateway: Gateway, seen: InvoiceRead, read: Event) -> str:
     """Only what Stripe shows decides; the same request is repeated while its key still protects it."""
     with app.db.begin() as db:
         row = db.execute(
@@ -187,8 +197,8 @@ def _resolve(app: App, claim: Claim, gateway: Gateway, seen: InvoiceRead) -> str
         return _by_reading_alone(app, claim, seen, row.first_sent_at)
     if row.state == "unknown":
         return _give_back(app, claim, backoff(claim), "the key was refused: waiting until reading is certain")
-    if _stopped(app, claim):
-        return _give_back(app, claim, WAIT, "stopped: the request is not repeated")
+    if stop := _stop_before_repeating(app, claim, read, seen.invoice.remaining, row):
+        return _give_back(app, claim, backoff(claim), f"the request is not repeated: {stop}")
     if _too_old(app, claim):
         return "too old to send: the next owner reads first"
     return _send(app, claim, gateway, row.request, row.n)
@@ -202,9 +212,25 @@ def _by_reading_alone(app: App, claim: Claim, seen: InvoiceRead, sent: datetime)
     return _end(app, claim, Answer.NOT_EXECUTED, "reading shows neither a payment nor one under way")
 
 
-def _stopped(app: App, claim: Claim) -> bool:
-    with app.db.read() as db:
-        return any(scope in (switch.EVERYTHING, claim.owner.account) for scope, *_ in switch.standing(db))
+def _stop_before_repeating(app: App, claim: Claim, read: Event, owed: Amount, row: Row[Any]) -> str | None:
+    """Why the same request may not be sent again; the reading may tell of a stop before its event comes."""
+    with app.db.begin() as db:
+        store.lock(db, claim.owner, [claim.customer or claim.invoice or ""])
+        outbox.hold(db, claim)
+        absorb_one(app, db, claim.owner, read)
+        stop = _stop(db, claim)
+    asked = Amount(row.amount, row.currency)
+    return stop or (f"{owed} is owed, {asked} was asked for" if owed != asked else None)
+
+
+def _stop(db: Connection, claim: Claim) -> str | None:
+    """What our tables hold against asking for money now: a stop that came after the intent, None if nothing does."""
+    if any(scope in (switch.EVERYTHING, claim.owner.account) for scope, *_ in switch.standing(db)):
+        return "charging is stopped"
+    case = store.case_of(db, claim.owner, claim.invoice or "")
+    if case is None or not case.live:
+        return f"the case has ended: {case.because}" if case else "there is no such case"
+    return case.because if case.state in (State.HELD, State.PAUSED) else None
 
 
 # ---------------------------------------------------------------- the end

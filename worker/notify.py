@@ -27,7 +27,7 @@ from worker.app import App
 from worker.channels import Handed, Message, Outcome
 from worker.outbox import Claim, Lost
 from worker.rendering import TemplateBroken, message_of
-from worker.stripe_gateway import StripeAway, StripeMissing, StripeRefused
+from worker.stripe_gateway import StripeAway, StripeMissing, StripeRefused, dated
 from worker.tables import action, customer, notice
 
 log = structlog.get_logger(__name__)
@@ -85,12 +85,13 @@ def perform(app: App, claim: Claim) -> str:
 def _prepare(app: App, claim: Claim) -> Ready | Skip:
     """Read the invoice, so that what is said is true now, and put the message into words."""
     gateway = app.stripe.of(claim.owner.account, claim.owner.livemode)
+    looked = dated(app.now())
     seen = gateway.read(claim.invoice or "") if gateway else None
     step = Step(str(claim.detail["step"]))
     with app.db.begin() as db:
         store.lock(db, claim.owner, [claim.customer or claim.invoice or ""])
         if seen:
-            absorb_one(app, db, claim.owner, read_event(claim, seen, app.now()))
+            absorb_one(app, db, claim.owner, read_event(claim, seen, looked))
         case = store.case_of(db, claim.owner, claim.invoice or "")
         person = _person(db, claim, seen)
         next_try = _next_try(db, claim)

@@ -56,7 +56,7 @@ def worker(settings: Settings, metrics_port: int | None = None) -> None:
     log.info("worker_started", bells="redis" if broker else "none", mode=settings.mode)
     try:
         with working(app, broker):
-            stop.wait()
+            _wait(stop)
     finally:
         end_metrics()
         app.close()
@@ -69,7 +69,7 @@ def embedded(settings: Settings) -> None:
         stop = _until_signalled()
         with embedded_app(settings) as (_, url):
             log.info("embedded_started", url=url, mode=settings.mode)
-            stop.wait()
+            _wait(stop)
 
 
 @contextmanager
@@ -150,3 +150,9 @@ def _until_signalled() -> threading.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     return stop
+
+
+def _wait(stop: threading.Event) -> None:
+    """Look up every second: a signal that the kernel gave to another thread is only acted on by a main thread that moves."""
+    while not stop.wait(1.0):
+        pass
