@@ -153,6 +153,6 @@ def _until_signalled() -> threading.Event:
 
 
 def _wait(stop: threading.Event) -> None:
-    """Look up every second: a signal that the kernel gave to another thread is only acted on by a main thread that moves."""
+    """Look up every second: a signal given to another thread is only acted on by a main thread that moves."""
     while not stop.wait(1.0):
         pass
