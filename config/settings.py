@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", toml_file="reprieve.toml")
 
     database_url: str = Field(
-        "sqlite:///var/reprieve.db", description="SQLite file, or postgresql://user:password@host/name."
+        "sqlite:///var/reprieve.db", description="SQLite file, or postgresql://user:password@host/name.", repr=False
     )
     redis_url: SecretStr | None = Field(
         None, description="redis://... for the bells between processes; without it one process does everything."
