@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from billing.actions import KEY_PREFIX
 from billing.declines import DeclineClass
 from billing.events.occurrences import Answer
 from billing.events.snapshots import Card, Decline
@@ -230,7 +231,9 @@ class RecoveryCase:
         """The source of the recovery, by a fixed priority, so that one case has one source."""
         if self.paid_at is None:
             return None
-        if any(a.answer is Answer.PAID for a in self.attempts) or (self.paid_by_key or "").startswith("dn1_"):
+        # The key that Stripe echoes says more than our own reading, which only sees that the money came.
+        read_so = any(attempt.answer is Answer.PAID for attempt in self.attempts)
+        if self.paid_by_key.startswith(KEY_PREFIX) if self.paid_by_key else read_so:
             return RecoveredBy.OUR_RETRY
         if self.paid_outside:
             return RecoveredBy.OUTSIDE_STRIPE

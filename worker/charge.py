@@ -23,7 +23,7 @@ from billing.case import RecoveryCase, State
 from billing.events.occurrences import Answer, AttemptAnswered, Event, InvoiceRead
 from billing.money import Amount
 from billing.retry.last_look import PAYABLE, stop_before_paying
-from worker import crash, outbox, store, switch
+from worker import crash, metrics, outbox, store, switch
 from worker.absorb import absorb_one, read_event, replan
 from worker.app import App
 from worker.columns import db_in, db_now
@@ -282,6 +282,7 @@ def _end(app: App, claim: Claim, answer: Answer, because: str, paid: Paid | None
     except Lost:
         return "another worker finished this"
     crash.point("C8")
+    metrics.ATTEMPTS.labels(answer.value).inc()
     log.info("attempt_ended", invoice=claim.invoice, n=n, answer=answer.value, because=because)
     return answer.value
 

@@ -21,7 +21,7 @@ from billing.events.occurrences import Event, InvoiceRead, NoticeEnded
 from billing.notices import address
 from billing.notices.compose import Links, Notice, Person, Skip, compose, dedup_key, message_id
 from billing.notices.sequence import Step
-from worker import crash, outbox, store
+from worker import crash, metrics, outbox, store
 from worker.absorb import absorb_one, read_event
 from worker.app import App
 from worker.channels import Handed, Message, Outcome
@@ -213,6 +213,7 @@ def _end(app: App, claim: Claim, outcome: str, because: str) -> str:
     except Lost:
         return "another worker has this"
     crash.point("M6")
+    metrics.NOTICES.labels(str(outcome)).inc()
     log.info("notice_ended", invoice=claim.invoice, step=step, outcome=str(outcome), because=because)
     return str(outcome)
 
