@@ -330,70 +330,19 @@ def upgrade() -> None:
 def downgrade() -> None:
     for statement in guards_0001.drop(op.get_bind().dialect.name):
         op.execute(statement)
-    op.drop_table("posting")
-    with op.batch_alter_table("to_book", schema=None) as batch_op:
-        batch_op.drop_index("ix_to_book_due_at")
-
-    op.drop_table("to_book")
-    with op.batch_alter_table("recovery_case", schema=None) as batch_op:
-        batch_op.drop_index("ix_recovery_case_state")
-        batch_op.drop_index("ix_recovery_case_customer")
-
-    op.drop_table("recovery_case")
-    op.drop_table("policy")
-    with op.batch_alter_table("notice", schema=None) as batch_op:
-        batch_op.drop_index("ix_notice_invoice")
-
-    op.drop_table("notice")
-    op.drop_table("kill_switch")
-    with op.batch_alter_table("inbox", schema=None) as batch_op:
-        batch_op.drop_index(
-            "ix_inbox_received",
-            postgresql_where=sa.text("state = 'received'"),
-            sqlite_where=sa.text("state = 'received'"),
-        )
-        batch_op.drop_index(
-            "ix_inbox_quarantined",
-            postgresql_where=sa.text("state = 'quarantined'"),
-            sqlite_where=sa.text("state = 'quarantined'"),
-        )
-
-    op.drop_table("inbox")
-    with op.batch_alter_table("fact", schema=None) as batch_op:
-        batch_op.drop_index("ix_fact_subscription")
-        batch_op.drop_index("ix_fact_invoice")
-        batch_op.drop_index("ix_fact_customer")
-
-    op.drop_table("fact")
-    with op.batch_alter_table("entry", schema=None) as batch_op:
-        batch_op.drop_index("ix_entry_invoice")
-        batch_op.drop_index("ix_entry_customer")
-
-    op.drop_table("entry")
-    op.drop_table("customer")
-    op.drop_table("audit")
-    with op.batch_alter_table("attempt", schema=None) as batch_op:
-        batch_op.drop_index(
-            "one_success", postgresql_where=sa.text("state = 'succeeded'"), sqlite_where=sa.text("state = 'succeeded'")
-        )
-        batch_op.drop_index(
-            "one_live",
-            postgresql_where=sa.text("state in ('sending', 'processing', 'unknown')"),
-            sqlite_where=sa.text("state in ('sending', 'processing', 'unknown')"),
-        )
-
-    op.drop_table("attempt")
-    with op.batch_alter_table("action", schema=None) as batch_op:
-        batch_op.drop_index(
-            "one_live_retry",
-            postgresql_where=sa.text("kind = 'retry' and state in ('waiting', 'claimed', 'sending', 'stuck')"),
-            sqlite_where=sa.text("kind = 'retry' and state in ('waiting', 'claimed', 'sending', 'stuck')"),
-        )
-        batch_op.drop_index("ix_action_invoice")
-        batch_op.drop_index(
-            "ix_action_due",
-            postgresql_where=sa.text("state in ('waiting', 'claimed', 'sending')"),
-            sqlite_where=sa.text("state in ('waiting', 'claimed', 'sending')"),
-        )
-
-    op.drop_table("action")
+    for table in (
+        "posting",
+        "to_book",
+        "recovery_case",
+        "policy",
+        "notice",
+        "kill_switch",
+        "inbox",
+        "fact",
+        "entry",
+        "customer",
+        "audit",
+        "attempt",
+        "action",
+    ):
+        op.drop_table(table)
