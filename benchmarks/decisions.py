@@ -33,6 +33,7 @@ from worker import flow, migrate, store
 from worker import tables as t
 from worker.app import App, build
 from worker.broker import NoBell
+from worker.db import Database
 
 FEW, MANY = "decisions a second, few cases", "decisions a second, many cases"
 PEER = "dj-stripe, full processing"
@@ -44,7 +45,7 @@ TARGETS = (
 )
 
 
-def store_events(app: App, run: str, number: int) -> None:
+def store_events(database: Database, run: str, number: int) -> None:
     """Put events into the inbox as the webhook does."""
     now = datetime.now(UTC)
     rows = []
@@ -69,13 +70,13 @@ def store_events(app: App, run: str, number: int) -> None:
             }
         )
     for start in range(0, number, 1000):
-        with app.db.begin() as db:
+        with database.begin() as db:
             db.execute(store.insert(db, t.inbox), rows[start : start + 1000])
 
 
 def decide(app: App, run: str, number: int) -> float:
     """Decisions a second over so many new events."""
-    store_events(app, run, number)
+    store_events(app.db, run, number)
     began = time.perf_counter()
     handled = flow.handle_inbox(app)
     return handled / (time.perf_counter() - began)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.footprint [--rounds 5]
 
-Real processes on PostgreSQL and Redis; the worker handles 2,000 events first. Exit code 1 when a limit is passed.
+Real processes on PostgreSQL and Redis; the worker handles 5,000 events first. Exit code 1 when a limit is passed.
 """
 
 from __future__ import annotations
@@ -15,20 +15,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import make_url
 
 from benchmarks import intake
 from benchmarks.decisions import store_events
 from benchmarks.intake import Found, Target
-from config.settings import Settings
 from tests import server_programs, servers
 from tests.processes.commands import answers, free_port, running, wait_until
 from worker import inbox, migrate
-from worker.app import build
-from worker.broker import NoBell
+from worker.db import Database
 
-EVENTS = 2_000
+EVENTS = 5_000
 TARGETS = (
     Target("reprieve --help, s", 0.5, at_least=False),
     Target("web process, MB", 120.0, at_least=False),
@@ -56,31 +59,43 @@ def measure(rounds: int) -> Found:
         server = stack.enter_context(intake.postgres())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reprieve-bench-")))
         redis = stack.enter_context(servers.Redis(server_programs.find_redis(), folder))
-        app = build(Settings(database_url=server.url), NoBell())
-        stack.callback(app.close)
-        migrate.upgrade(app.db)
+        receiving, working = (stack.enter_context(_database(server, name)) for name in ("receiving", "working"))
         port = free_port()
         environment = {
-            "REPRIEVE_DATABASE_URL": server.url,
+            "REPRIEVE_DATABASE_URL": receiving.url.render_as_string(hide_password=False),
             "REPRIEVE_REDIS_URL": redis.url,
             "REPRIEVE_STRIPE_WEBHOOK_SECRETS": intake.SECRET,
             "REPRIEVE_WEB_PORT": str(port),
             "REPRIEVE_SWEEP_SECONDS": "1",
         }
-        store_events(app, "memory", EVENTS)
         web = stack.enter_context(running(["web"], environment, folder / "web.log"))
-        worker = stack.enter_context(running(["worker"], environment, folder / "worker.log"))
         wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), "the web process is ready")
         intake.load(f"http://127.0.0.1:{port}/webhooks/stripe", 64, 2.0)
+        # Events of customers of their own, as in life: the load above is all about one.
+        store_events(working, "memory", EVENTS)
+        environment["REPRIEVE_DATABASE_URL"] = working.url.render_as_string(hide_password=False)
+        worker = stack.enter_context(running(["worker"], environment, folder / "worker.log"))
 
         def handled() -> bool:
-            with app.db.read() as db:
+            with working.read() as db:
                 return not inbox.counts(db).get("received")
 
         wait_until(handled, "every event is handled", 300.0)
         found.add("web process, MB", megabytes(web.process.pid))
         found.add("worker process, MB", megabytes(worker.process.pid))
     return found
+
+
+@contextmanager
+def _database(server: intake.Durable, name: str) -> Iterator[Database]:
+    """One more database on the server, with our tables."""
+    url = make_url(server.url)
+    with psycopg.connect(intake.libpq(server.url), autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    db = Database(url.set(database=name).render_as_string(hide_password=False))
+    migrate.upgrade(db)
+    yield db
+    db.close()
 
 
 def _nothing() -> float:

@@ -13,6 +13,7 @@ import typer
 if TYPE_CHECKING:
     from config.settings import Settings
     from worker.app import App
+    from worker.store import Owner
 
 main = typer.Typer(
     name="reprieve",
@@ -33,7 +34,6 @@ AccountId = Annotated[str | None, typer.Option(help="Only this Stripe account; a
 @contextmanager
 def _told() -> Iterator[None]:
     """Turn what an operator can mend into one clear sentence and exit code 2."""
-    from alembic.util import CommandError
     from sqlalchemy.exc import DBAPIError
 
     from config.policies import BadPolicy
@@ -42,7 +42,7 @@ def _told() -> Iterator[None]:
 
     try:
         yield
-    except (BadSettings, BadPolicy, CannotStart, CommandError, LookupError, ValueError) as error:
+    except (BadSettings, BadPolicy, CannotStart, LookupError, ValueError) as error:
         typer.secho(f"reprieve: {error}", fg="red", err=True)
         raise typer.Exit(2) from None
     except DBAPIError as error:
@@ -142,6 +142,69 @@ def migrate(to: Annotated[str, typer.Argument(help="A revision, or head.")] = "h
         db.close()
 
 
+# ---------------------------------------------------------------- history
+
+
+@main.command()
+def backfill(account: AccountId = None) -> None:
+    """Load an account's history through Stripe's API; killed, it goes on where it stood."""
+    from worker import backfill as loading
+
+    with _app() as app:
+        for owner in _owners(app, account):
+            counts = loading.run(app, owner, lambda stage, objects: typer.echo(f"{stage}: {objects:,}"))
+            total = ", ".join(f"{number:,} {name}" for name, number in counts.items())
+            typer.echo(f"Loaded {owner.account}: {total}.")
+
+
+@main.command("import")
+def import_(
+    files: Annotated[list[Path], typer.Argument(help="CSV files; docs/history.md has the columns.")],
+    account: AccountId = None,
+) -> None:
+    """Book history that Stripe no longer has; a file with a row that cannot be read is not booked at all."""
+    from worker import importing
+
+    with _app() as app:
+        owners = _owners(app, account)
+        if len(owners) > 1:
+            raise LookupError("say with --account whose history this is")
+        for path in files:
+            rows, new = importing.run(app, owners[0], path)
+            typer.echo(f"{path}: {rows:,} rows, {new:,} new facts")
+
+
+@main.command()
+def reconcile(account: AccountId = None) -> None:
+    """Compare what we know with Stripe's present state, and book what webhooks missed."""
+    from worker import books, flow
+    from worker import reconcile as comparing
+
+    with _app() as app:
+        for owner in _owners(app, account):
+            found = comparing.events(app, owner)
+            flow.handle_inbox(app)
+            found += comparing.state(app, owner)
+            books.keep(app)
+            for each in found:
+                typer.echo(f"{each.object}  {each.found}")
+            typer.echo(f"{owner.account}: {len(found)} things that webhooks had missed.")
+
+
+def _owners(app: App, account: str | None) -> list[Owner]:
+    """The accounts with a key, or the named one; raises LookupError when there is none."""
+    from worker.store import Owner
+
+    found = [
+        Owner(each.id, each.livemode)
+        for each in app.settings.all_accounts
+        if each.api_key is not None and account in (None, each.id)
+    ]
+    if not found:
+        raise LookupError(f"no account {account} with a Stripe key" if account else "no Stripe key is configured")
+    return found
+
+
 # ---------------------------------------------------------------- looking
 
 
@@ -176,6 +239,62 @@ def nrr(
 
     with _app() as app:
         report.nrr(app, month, sys.stdout, account=account, currency=currency, net=net, as_json=json)
+
+
+REPORTS = {
+    "bridge": "From opening to closing MRR, line by line; as a picture a waterfall.",
+    "trend": "NRR, GRR, their gap and logo retention, month by month; as a picture lines.",
+    "cohorts": "What became of the customers of each month or quarter; as a picture a heat map.",
+    "segments": "The bridge of each segment; see --by.",
+    "concentration": "The ten largest accounts apart from the rest.",
+    "recovery": "How recovery performed, by the month of the first failure.",
+    "movements": "Every movement of revenue with its reason and evidence.",
+    "cube": "One row per customer and month: what investors recompute from.",
+    "reconciliation": "The difference to Stripe's own MRR, by cause.",
+    "policy": "Every switch, rate and time zone that the figures rest on.",
+    "benchmark": "Where we stand among published figures, source by source.",
+}
+
+
+def _add_report(name: str, sentence: str) -> None:
+    @report_commands.command(name, help=sentence)
+    def _(
+        month: Annotated[str, typer.Option(help="2026-03; the present month without any period.")] = "",
+        quarter: Annotated[str, typer.Option(help="2026-Q1.")] = "",
+        ttm: Annotated[str, typer.Option(help="2026-03: the twelve months that end with this one.")] = "",
+        begin: Annotated[str, typer.Option("--from", help="2026-01-15: the first day.")] = "",
+        end: Annotated[str, typer.Option("--to", help="2026-02-20: the day after the last.")] = "",
+        zone: Annotated[str, typer.Option(help="Time zone in which days begin; else reporting_timezone.")] = "",
+        basis: Annotated[str, typer.Option(help="netted or activity.")] = "netted",
+        display: Annotated[
+            str, typer.Option(help="gross, or net: recovered losses taken out of both lines.")
+        ] = "gross",
+        currency: Annotated[str, typer.Option(help="Report in this currency; each apart without it.")] = "",
+        rates: Annotated[Path | None, typer.Option(help="CSV of date,currency,rate into --currency.")] = None,
+        form: Annotated[str, typer.Option("--format", help="text, json, csv, xlsx, parquet, svg or png.")] = "",
+        out: Annotated[Path | None, typer.Option(help="A file; its ending says the format.")] = None,
+        back: Annotated[int | None, typer.Option(min=1, max=120, help="How many periods, up to the named one.")] = None,
+        cut: Annotated[
+            str,
+            typer.Option(
+                "--by", help="Of segments: acv, gtm, pricing, currency, country, product, arr_stage or migration."
+            ),
+        ] = "acv",
+        measure: Annotated[str, typer.Option(help="Of cohorts: nrr, grr, mrr, logos, or all as a list.")] = "",
+        account: AccountId = None,
+    ) -> None:
+        from worker.reports import command
+
+        order = command.Order(
+            name, month, quarter, ttm, begin, end, zone, basis, display, currency,
+            rates, form, out, account, back, cut, measure,
+        )  # fmt: skip
+        with _app() as app:
+            command.run(app, order, sys.stdout)
+
+
+for _name, _sentence in REPORTS.items():
+    _add_report(_name, _sentence)
 
 
 # ---------------------------------------------------------------- acting

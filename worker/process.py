@@ -24,8 +24,6 @@ from worker.actors import declare
 from worker.app import App, Bell, build, wall_clock
 from worker.broker import LocalBell, LocalBroker, NoBell, RedisBell, redis_broker
 from worker.dispatcher import Dispatcher
-from worker.web import dashboard
-from worker.web.server import serve, start_in_thread
 
 log = structlog.get_logger("reprieve")
 
@@ -39,6 +37,9 @@ class CannotStart(Exception):
 
 def web(settings: Settings) -> None:
     """Receive webhooks and show pages until a signal comes."""
+    from worker.web import dashboard
+    from worker.web.server import serve
+
     app = _ready(settings, _bell(settings))
     try:
         serve(app, pages=dashboard.routes(app))
@@ -75,6 +76,9 @@ def embedded(settings: Settings) -> None:
 @contextmanager
 def embedded_app(settings: Settings, now: Callable[[], datetime] = wall_clock) -> Iterator[tuple[App, str]]:
     """(app, url) of a running embedded installation, its tables made or brought up to date first."""
+    from worker.web import dashboard
+    from worker.web.server import start_in_thread
+
     broker = LocalBroker()
     app = build(settings, LocalBell(broker), now=now)
     migrate.upgrade(app.db)

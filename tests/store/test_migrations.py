@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from tests.conftest import Databases
@@ -47,3 +50,8 @@ def test_functions_of_the_guards_go_with_them(databases: Databases) -> None:
     db.close()
     databases.drop(url)
     assert left == 0
+
+
+def test_the_newest_revision_is_the_one_that_alembic_finds() -> None:
+    folder = Path(migrate.__file__).parents[1] / "migrations"
+    assert migrate.head() == ScriptDirectory(str(folder)).get_current_head()
