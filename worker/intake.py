@@ -13,13 +13,12 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
-from operator import attrgetter
-from typing import Any, cast
+from itertools import chain, islice
+from operator import itemgetter
+from typing import Any, NamedTuple, cast
 
 import psycopg
 import structlog
@@ -32,20 +31,20 @@ from worker.db import Database
 from worker.tables import inbox
 
 MOST_ROWS = 256
-"""Rows of one insert: beyond this the answer of the first gets slower and the rate does not grow."""
+"""Rows after which an insert takes no more: the answer of the first gets slower and the rate does not grow."""
 ROOM = 2_048
 """Rows that may wait; more than this is answered 503 at once."""
-WRITERS = 2
-"""Connections that commit in turn: while one waits for the disk, the next batch is on its way."""
 PATIENCE = 1.5
 """Seconds until a row that could not be written is given up: Stripe is told within 2 s (reliability.md T04)."""
 
 log = structlog.get_logger("reprieve.intake")
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
-    """One verified event as it goes into `inbox`. `body` is the signed bytes; `created_at` is by Stripe."""
+class Received(NamedTuple):
+    """One verified event as it goes into `inbox`. `body` is the signed bytes; `created_at` is by Stripe.
+
+    A tuple, since a batch is turned into columns: that is one `zip`.
+    """
 
     account: str
     livemode: bool
@@ -68,109 +67,129 @@ class Answer(Enum):
     UNSTORABLE = auto()  # the database refuses this very row
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Waiting:
-    row: Received
-    future: asyncio.Future[Answer]
-    until: float  # monotonic seconds
+class _Handful:
+    """What came in one turn of an event loop: handed over together, with one deadline."""
 
-    def answer(self, answer: Answer) -> None:
-        if not self.future.done():
-            self.future.set_result(answer)
+    __slots__ = ("answers", "futures", "loop", "rows", "timer", "until")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.rows: list[Received] = []
+        self.futures: list[asyncio.Future[Answer]] = []
+        self.answers: list[Answer] = []
+        self.until = time.monotonic() + PATIENCE
+        self.timer = loop.call_later(PATIENCE, self.tell)
+
+    def tell(self) -> None:
+        """Answer everybody, on their own loop; before there are answers, that the database is away."""
+        self.timer.cancel()
+        for future, answer in zip(self.futures, self.answers or [Answer.AWAY] * len(self.rows), strict=True):
+            if not future.done():
+                future.set_result(answer)
 
 
 class Writer:
-    """Stores rows from any number of event loops, on a thread of its own. Several processes may each have one."""
+    """Stores rows from one event loop, on a thread of its own. Several processes may each have one."""
 
     def __init__(self, db: Database, bell: Bell) -> None:
-        self._targets = [_Sqlite(db)] if db.sqlite else [_Postgres(db) for _ in range(WRITERS)]
-        self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._target = _Sqlite(db) if db.sqlite else _Postgres(db)
+        self._gathering: _Handful | None = None
+        self._handed: queue.SimpleQueue[_Handful | None] = queue.SimpleQueue()
+        self._waiting = 0
         self._open = False
         self._away = False
         self._ringer = _Ringer(bell)
-        self._threads = [
-            threading.Thread(target=self._run, args=(target,), name="intake-writer", daemon=True)
-            for target in self._targets
-        ]
+        self._thread = threading.Thread(target=self._run, name="intake-writer", daemon=True)
 
     def start(self) -> None:
         self._open = True
         self._ringer.start()
-        for thread in self._threads:
-            thread.start()
+        self._thread.start()
 
     def stop(self, seconds: float = 10.0) -> None:
-        """Take nothing more, write what waits, then end; returns after `seconds` at the latest."""
+        """Take nothing more, write what was handed over, then end; returns after `seconds` at the latest."""
         self._open = False
-        self._waiting.put(None)
-        for thread in self._threads:
-            thread.join(seconds)
+        self._handed.put(None)
+        self._thread.join(seconds)
         self._ringer.stop()
 
     @property
     def alive(self) -> bool:
-        return self._open and all(thread.is_alive() for thread in self._threads)
+        return self._open and self._thread.is_alive()
 
     async def store(self, row: Received) -> Answer:
         """Return after the commit that holds the row, or with the reason why there was none."""
         if not self.alive:
             return Answer.AWAY
-        if self._waiting.qsize() >= ROOM:
+        if self._waiting >= ROOM:
             return Answer.FULL
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.put(_Waiting(row, future, time.monotonic() + PATIENCE))
+        handful = self._gathering
+        if handful is None:
+            loop = asyncio.get_running_loop()
+            handful = self._gathering = _Handful(loop)
+            loop.call_soon(self._hand_over, handful)
+        future: asyncio.Future[Answer] = handful.loop.create_future()
+        handful.rows.append(row)
+        handful.futures.append(future)
+        self._waiting += 1
         try:
-            async with asyncio.timeout(PATIENCE):
-                return await future
-        except TimeoutError:
-            return Answer.AWAY
+            return await future
+        finally:
+            self._waiting -= 1
 
-    def _run(self, target: _Sqlite | _Postgres) -> None:
+    def _hand_over(self, handful: _Handful) -> None:
+        """Wake the writer once for all that came in this turn: a wake-up costs more than the row."""
+        self._gathering = None
+        self._handed.put(handful)
+
+    def _run(self) -> None:
         while batch := self._take():
-            self._store(target, batch)
-        self._waiting.put(None)  # for the next thread
-        target.close()
+            self._store(batch)
+        self._target.close()
 
-    def _take(self) -> list[_Waiting]:
-        """Whatever waits now, at least one row; nothing when the writer is to end."""
-        batch: list[_Waiting] = []
-        while (item := self._waiting.get()) is not None:
-            batch.append(item)
-            if len(batch) == MOST_ROWS or self._waiting.empty():
+    def _take(self) -> list[_Handful]:
+        """Whatever waits now, at least one handful; nothing when the writer is to end."""
+        batch: list[_Handful] = []
+        rows = 0
+        while (handful := self._handed.get()) is not None:
+            batch.append(handful)
+            rows += len(handful.rows)
+            if rows >= MOST_ROWS or self._handed.empty():
                 return batch
         if batch:
-            self._waiting.put(None)
+            self._handed.put(None)
         return batch
 
-    def _store(self, target: _Sqlite | _Postgres, batch: Sequence[_Waiting]) -> None:
+    def _store(self, batch: list[_Handful]) -> None:
         now = time.monotonic()
-        batch = [waiting for waiting in batch if waiting.until > now]  # the others were told 503 and will come again
-        # Two processes that insert the same ids in one order cannot wait for each other in a circle.
-        batch = sorted(batch, key=lambda waiting: _key(waiting.row))
+        batch = [handful for handful in batch if handful.until > now]  # the others were told 503 and will come again
+        rows = list(chain.from_iterable(handful.rows for handful in batch))
         try:
-            answers = self._write(target, [waiting.row for waiting in batch])
+            answers = self._write(rows)
         except Exception:
-            log.exception("intake_failed", rows=len(batch))
-            answers = [Answer.AWAY] * len(batch)
-        metrics.INTAKE_BATCH.observe(len(batch))
-        for loop in {waiting.future.get_loop() for waiting in batch}:
-            mine = [(w, a) for w, a in zip(batch, answers, strict=True) if w.future.get_loop() is loop]
+            log.exception("intake_failed", rows=len(rows))
+            answers = [Answer.AWAY] * len(rows)
+        metrics.INTAKE_BATCH.observe(len(rows))
+        each = iter(answers)
+        for handful in batch:
+            handful.answers = list(islice(each, len(handful.rows)))
             with suppress(RuntimeError):  # the loop has ended, and nobody waits
-                loop.call_soon_threadsafe(_answer_all, mine)
+                handful.loop.call_soon_threadsafe(handful.tell)
         if Answer.STORED in answers:
             self._ringer.ring()
 
-    def _write(self, target: _Sqlite | _Postgres, rows: list[Received]) -> list[Answer]:
+    def _write(self, rows: list[Received]) -> list[Answer]:
         """Everything in one commit; row by row when one of them cannot be stored."""
         if not rows:
             return []
         try:
-            target.write(rows)
+            # Two processes that insert the same ids in one order cannot wait for each other in a circle.
+            self._target.write(sorted(rows, key=_key))
         except _BadRow:
             if len(rows) == 1:
                 log.warning("event_cannot_be_stored", type=rows[0].type)
                 return [Answer.UNSTORABLE]
-            return [self._write(target, [row])[0] for row in rows]
+            return [self._write([row])[0] for row in rows]
         except _Away as away:
             self._note(True, because=str(away))
             return [Answer.AWAY] * len(rows)
@@ -184,12 +203,7 @@ class Writer:
         self._away = away
 
 
-_key = attrgetter("account", "livemode", "event_id")
-
-
-def _answer_all(answers: Sequence[tuple[_Waiting, Answer]]) -> None:
-    for waiting, answer in answers:
-        waiting.answer(answer)
+_key = itemgetter(0, 1, 2)  # account, livemode, event_id
 
 
 class _Ringer:
@@ -197,34 +211,26 @@ class _Ringer:
 
     def __init__(self, bell: Bell) -> None:
         self._bell = bell
-        self._wake = threading.Event()
-        self._wanted = False
-        self._ending = False
+        self._wishes: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="intake-bell", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def ring(self) -> None:
-        self._wanted = True
-        self._wake.set()
+        if self._wishes.empty():  # one that waits is enough
+            self._wishes.put(True)
 
     def stop(self) -> None:
-        self._ending = True
-        self._wake.set()
+        self._wishes.put(False)
         self._thread.join(1.0)
 
     def _run(self) -> None:
-        ending = False
-        while not ending:
-            self._wake.wait()
-            self._wake.clear()
-            ending, wanted, self._wanted = self._ending, self._wanted, False
-            if wanted:
-                try:
-                    self._bell.ring("inbox")
-                except Exception:
-                    metrics.BELLS.labels("inbox", "failed").inc()
+        while self._wishes.get():
+            try:
+                self._bell.ring("inbox")
+            except Exception:
+                metrics.BELLS.labels("inbox", "failed").inc()
 
 
 class _BadRow(Exception):
@@ -261,7 +267,7 @@ class _Sqlite:
 
 def _values(row: Received) -> dict[str, Any]:
     return {
-        **{name: getattr(row, name) for name in Received.__slots__},
+        **row._asdict(),
         "tries": 0,
         "due_at": row.received_at,
         "finished_at": row.received_at if row.state == "ignored" else None,
@@ -276,7 +282,7 @@ class _Postgres:
     """
 
     _TYPES = ("text", "bool", "text", "text", "text", "timestamptz", "timestamptz", "bytea", "text", "text")
-    _COLUMNS = ", ".join(Received.__slots__)
+    _COLUMNS = ", ".join(Received._fields)
     _INSERT = (
         f"INSERT INTO inbox ({_COLUMNS}, tries, due_at, finished_at)"  # noqa: S608 - names of our own columns
         f" SELECT {_COLUMNS}, 0, received_at, CASE state WHEN 'ignored' THEN received_at END"
@@ -290,7 +296,7 @@ class _Postgres:
 
     def write(self, rows: list[Received]) -> None:
         """Commit all rows, skipping those that are there; raise _BadRow or _Away and commit none."""
-        columns = [[getattr(row, name) for row in rows] for name in Received.__slots__]
+        columns = [list(column) for column in zip(*rows, strict=True)]
         kept = self._connection is not None
         try:
             self._insert(columns)

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +97,7 @@ def test_a_row_that_cannot_be_stored_does_not_take_others_with_it(database_url: 
 
     def row(event_id: str, **bad: Any) -> intake.Received:
         good = intake.Received("acct_1", False, event_id, "invoice.paid", None, None, NOW, b"{}")
-        return replace(good, **bad)
+        return good._replace(**bad)
 
     async def together() -> list[intake.Answer]:
         stores = [writer.store(row("evt_1")), writer.store(row("evt_2", state="nonsense")), writer.store(row("evt_3"))]

@@ -128,6 +128,13 @@ def test_a_second_request_has_deadlines_too(web: str) -> None:
             assert line.recv(1_000) == b""
 
 
+def test_an_answer_comes_in_one_piece(web: str) -> None:
+    with connected(web) as line:
+        for n in range(20):
+            line.sendall(request(event(f"evt_{n}")).replace(b"connection: close", b"connection: keep-alive"))
+            assert line.recv(1_000).endswith(b"\r\n\r\nstored\n")
+
+
 def test_slow_senders_do_not_delay_a_real_one(web: str) -> None:
     with ExitStack() as stack:
         for _ in range(200):

@@ -12,7 +12,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import structlog
 import uvicorn
@@ -46,15 +46,14 @@ def asgi(app: App, pages: Sequence[BaseRoute] = ()) -> ASGIApp:
     Its lifespan starts and drains the gathering writer.
     """
     writer = Writer(app.db, app.bell)
-    endpoint = Webhook(app, writer)
     inner = Starlette(routes=[*Health(app, writer).routes(), *pages], exception_handlers={Exception: failed})
     headers = (*HEADERS, TRANSPORT) if app.settings.public_url.startswith("https://") else HEADERS
     guarded = Guard(inner, headers)
-    guarded_endpoint = Guard(endpoint, headers)
+    endpoint = Webhook(app, writer, headers)
 
     async def web(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await (guarded_endpoint if scope["path"] == webhook.PATH else guarded)(scope, receive, send)
+            await (endpoint if scope["path"] == webhook.PATH else guarded)(scope, receive, send)
         elif scope["type"] == "lifespan":
             await _lifespan(writer, receive, send)
 
@@ -112,6 +111,35 @@ def start_in_thread(app: App, pages: Sequence[BaseRoute] = ()) -> tuple[str, Cal
     return url, end
 
 
+class _Together:
+    """A transport that sends what is written in one turn of the loop at once: an answer's head with its body.
+
+    Uvicorn writes them one after the other, and two packets cost both sides twice.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._parts: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, part: bytes) -> None:
+        if not self._parts:
+            self._loop.call_soon(self._flush)
+        self._parts.append(part)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        parts, self._parts = self._parts, []
+        if parts and not self._transport.is_closing():
+            self._transport.write(b"".join(parts))
+
+
 class Deadlines(HttpToolsProtocol):
     """A connection that must send its head within 5 s and the whole request within 9 s of its first byte."""
 
@@ -121,7 +149,7 @@ class Deadlines(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._begin()
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, _Together(transport, self.loop)))
 
     def data_received(self, data: bytes) -> None:
         if self.due is None:

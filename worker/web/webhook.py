@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from starlette.types import Receive, Scope, Send
+from starlette.requests import Request
+from starlette.types import Message, Receive, Scope, Send
 
 from worker import metrics
 from worker.app import App
 from worker.intake import Answer, Writer
 from worker.web import envelope
+from worker.web.guard import HEADERS, Guard, failed
 from worker.web.signature import BadSignature, Signatures
 
 PATH = "/webhooks/stripe"
@@ -69,12 +71,15 @@ class Webhook:
         self,
         app: App,
         writer: Writer,
+        headers: Iterable[tuple[bytes, bytes]] = HEADERS,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._signatures = Signatures(app.settings.all_accounts, wall_clock)
         self._limit = app.settings.webhook_limit_bytes
         self._now = app.now
         self._writer = writer
+        self._headers = tuple(headers)
+        self._stored = _start(200, len(_STORED_BODY), self._headers)
         self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,12 +89,16 @@ class Webhook:
         except Refused as refused:
             refusal = refused.refusal
             metrics.INTAKE.labels(refusal.result).inc()
-            # What is left of the body is not read, so this connection can carry nothing more.
-            await _answer(send, refusal.status, refusal.text.encode(), (*refusal.headers, *_close(held)))
+            closing = () if held.whole else (CLOSE,)
+            body = refusal.text.encode() + b"\n"
+            await send(_start(refusal.status, len(body), (*refusal.headers, *closing, *self._headers)))
+            await send({"type": "http.response.body", "body": body})
+        except Exception as error:
+            await Guard(failed(Request(scope), error), self._headers)(scope, receive, send)
         else:
             _STORED.inc()
-            await send(_STORED_START)
-            await send(_STORED_BODY)
+            await send(self._stored)
+            await send({"type": "http.response.body", "body": _STORED_BODY})
         finally:
             self._held -= held.size
 
@@ -99,18 +108,18 @@ class Webhook:
             raise Refused(SWITCHED_OFF)
         if scope["method"] != "POST":
             raise Refused(METHOD)
-        headers = _Headers(scope["headers"])
-        if not _JSON.fullmatch(headers.only(b"content-type")):
+        headers = _once(scope["headers"])
+        if not _JSON.fullmatch(headers.get(b"content-type", b"")):
             raise Refused(CONTENT_TYPE)
-        if headers.only(b"content-encoding", b"identity").lower() != b"identity":
+        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise Refused(ENCODING)
-        promised = headers.only(b"content-length", b"0")
+        promised = headers.get(b"content-length", b"0")
         if len(promised) > 12 or (promised.isdigit() and int(promised) > self._limit):
             raise Refused(TOO_LARGE)
         body = await self._read(receive, held)
         began = time.perf_counter()
         try:
-            account = self._signatures.account(body, headers.only(b"stripe-signature"))
+            account = self._signatures.account(body, headers.get(b"stripe-signature", b""))
         except BadSignature:
             raise Refused(SIGNATURE) from None
         try:
@@ -123,26 +132,34 @@ class Webhook:
         metrics.INTAKE_SECONDS.observe(time.perf_counter() - began)
 
     async def _read(self, receive: Receive, held: _Held) -> bytes:
-        """The whole body, never more than the limit, whatever the headers promised."""
-        chunks: list[bytes] = []
+        """The whole body, never more than the limit, whatever the headers promised.
+
+        Most bodies come in one piece and need no timer: until the first piece the connection's own deadline holds.
+        """
+        first = self._piece(await receive(), held)
+        if held.whole:
+            return first
+        pieces = [first]
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 while not held.whole:
-                    message = await receive()
-                    if message["type"] != "http.request":
-                        raise Refused(DISCONNECTED)
-                    chunk = message.get("body", b"")
-                    held.size += len(chunk)
-                    self._held += len(chunk)
-                    if held.size > self._limit:
-                        raise Refused(TOO_LARGE)
-                    if self._held > HELD_BYTES:
-                        raise Refused(CROWDED)
-                    chunks.append(chunk)
-                    held.whole = not message.get("more_body", False)
+                    pieces.append(self._piece(await receive(), held))
         except TimeoutError:
             raise Refused(TOO_SLOW) from None
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return b"".join(pieces)
+
+    def _piece(self, message: Message, held: _Held) -> bytes:
+        if message["type"] != "http.request":
+            raise Refused(DISCONNECTED)
+        piece: bytes = message.get("body", b"")
+        held.size += len(piece)
+        self._held += len(piece)
+        if held.size > self._limit:
+            raise Refused(TOO_LARGE)
+        if self._held > HELD_BYTES:
+            raise Refused(CROWDED)
+        held.whole = not message.get("more_body", False)
+        return piece
 
 
 @dataclass(slots=True)
@@ -153,30 +170,20 @@ class _Held:
     whole: bool = False
 
 
-class _Headers:
-    def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        self._headers = list(headers)
-
-    def only(self, name: bytes, default: bytes = b"") -> bytes:
-        """The value of a header that may stand once; something that nobody accepts when it stands twice."""
-        values = [value for key, value in self._headers if key == name]
-        if len(values) > 1:
-            return b"\0"
-        return values[0] if values else default
+def _once(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Every header that stands once; something that nobody accepts for one that stands twice."""
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        found[name] = b"\0" if name in found else value
+    return found
 
 
-_PLAIN = (b"content-type", b"text/plain; charset=utf-8")
 _STORED = metrics.INTAKE.labels("stored")
-_STORED_BODY = {"type": "http.response.body", "body": b"stored\n"}
-_STORED_START = {"type": "http.response.start", "status": 200, "headers": [_PLAIN, (b"content-length", b"7")]}
+_STORED_BODY = b"stored\n"
+CLOSE = (b"connection", b"close")
+"""What is left of the body is not read, so this connection can carry nothing more."""
 
 
-def _close(held: _Held) -> tuple[tuple[bytes, bytes], ...]:
-    return () if held.whole else ((b"connection", b"close"),)
-
-
-async def _answer(send: Send, status: int, text: bytes, headers: tuple[tuple[bytes, bytes], ...]) -> None:
-    body = text + b"\n"
-    length = (b"content-length", str(len(body)).encode())
-    await send({"type": "http.response.start", "status": status, "headers": [_PLAIN, length, *headers]})
-    await send({"type": "http.response.body", "body": body})
+def _start(status: int, length: int, headers: Iterable[tuple[bytes, bytes]]) -> Message:
+    kind, size = (b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % length)
+    return {"type": "http.response.start", "status": status, "headers": [kind, size, *headers]}
