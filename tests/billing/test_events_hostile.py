@@ -144,7 +144,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=250)
+@settings(max_examples=60)
 @given(st.data())
 def test_anything_anywhere_is_an_event_or_nothing_or_unreadable(data: st.DataObject) -> None:
     body = data.draw(st.sampled_from(BODIES))
