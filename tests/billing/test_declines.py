@@ -142,7 +142,7 @@ DECLINES = st.builds(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=50)
 @given(DECLINES, BRANDS)
 def test_any_mixture_of_codes_keeps_the_promises(decline: Decline, brand: str | None) -> None:
     verdict = classify(decline, brand, TABLE)
