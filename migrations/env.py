@@ -7,7 +7,7 @@ from typing import Any
 from alembic import context
 
 from worker.columns import Flag, Instant, Json
-from worker.tables import metadata
+from worker.tables import inbox
 
 
 def _render(kind: str, item: Any, _: Any) -> str | bool:
@@ -30,7 +30,7 @@ with context.config.attributes["engine"].connect() as connection:
         connection.commit()
     context.configure(
         connection=connection,
-        target_metadata=metadata,
+        target_metadata=inbox.metadata,  # that of every table of ours
         render_item=_render,
         compare_type=_same_type,
         transactional_ddl=True,

@@ -8,8 +8,9 @@ list for that time. Crash anywhere: the customer is still on the list, and foldi
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,15 +19,19 @@ from sqlalchemy import Connection, Row, delete, insert, select
 from billing.events import Event
 from billing.ledger.book import book
 from billing.ledger.entry import Entry, Posting, corrections, entries_of
-from billing.ledger.facts import facts_of
+from billing.ledger.facts import Fact, facts_of
+from billing.ledger.identity import Identities, members, renamed
 from billing.ledger.interpret import ledger_events
 from billing.ledger.movement import Book
-from billing.ledger.policy import DEFAULT
+from billing.ledger.policy import DEFAULT, LedgerPolicy
+from billing.ledger.vocabulary import LedgerEvent
 from billing.money import Amount
-from worker import store
+from worker import booklock, closed, identity, rollups, store
 from worker import tables as t
 from worker.app import App
+from worker.closed import Horizon
 from worker.store import Owner
+from worker.values import event_from_json
 
 BATCH = 50
 
@@ -40,21 +45,32 @@ def keep(app: App) -> int:
 
 
 def _keep_some(app: App) -> int:
-    now = app.now()
     with app.db.begin() as db:
-        due = select(t.to_book).where(t.to_book.c.due_at <= now).order_by(t.to_book.c.due_at)
-        waiting = db.execute(due.limit(BATCH).with_for_update(skip_locked=True)).all()
-        for owner, customers in _by_owner(waiting).items():
-            store.lock(db, owner, customers)
-            db.execute(delete(t.to_book).where(owner.of(t.to_book), t.to_book.c.customer.in_(customers)))
-            again = {}
-            for customer, facts in store.facts_of(db, owner, customers).items():
-                folded = fold(facts, now)
-                lacking = corrections(_booked(db, owner, customer), entries_of(folded))
-                _append(db, owner, lacking, now, app.settings.reporting_timezone)
-                if folded.next_due:
-                    again[customer] = folded.next_due
-            store.book_again(db, owner, again)
+        booklock.share(db)
+        return keep_batch(app, db, app.now())
+
+
+def keep_batch(app: App, db: Connection, now: datetime, alone: bool = False) -> int:
+    """Book the longest-waiting customers in this transaction; how many were on the list.
+
+    `alone` is for a caller who holds the books (`booklock.hold`): no other bookkeeper is at work, and the customers'
+    own locks, which their events may hold while waiting for the caller, are left out.
+    """
+    due = select(t.to_book).where(t.to_book.c.due_at <= now).order_by(t.to_book.c.due_at)
+    waiting = db.execute(due.limit(BATCH).with_for_update(skip_locked=True)).all()
+    for owner, customers in _by_owner(waiting).items():
+        known = identity.known(db, owner)
+        concerned = _concerned(known, customers)
+        if not alone:
+            store.lock(db, owner, concerned)
+        db.execute(delete(t.to_book).where(owner.of(t.to_book), t.to_book.c.customer.in_(customers)))
+        folded = _fold(store.facts_of(db, owner, concerned), known, now)
+        first_open = closed.first_open(db, owner)
+        for customer, made in folded.items():
+            lacking = corrections(booked(db, owner, customer), entries_of(made))
+            _append(db, owner, lacking, now, app.settings.reporting_timezone, first_open)
+        rollups.update(db, owner, folded, app.settings.reporting_timezone)
+        store.book_again(db, owner, {who: made.next_due for who, made in folded.items() if made.next_due})
     return len(waiting)
 
 
@@ -65,13 +81,77 @@ def _by_owner(rows: Sequence[Row[Any]]) -> dict[Owner, list[str]]:
     return found
 
 
+def _concerned(known: Identities, customers: Iterable[str]) -> list[str]:
+    """These customers, and all who are one account with any of them."""
+    together = members(known)
+    concerned = set(customers)
+    for customer in customers:
+        concerned |= together.get(known.get(customer, customer), frozenset())
+    return sorted(concerned)
+
+
+def _fold(facts: Mapping[str, Sequence[tuple[Event, datetime]]], known: Identities, until: datetime) -> dict[str, Book]:
+    """The books of these customers; of one that is booked under another name an empty one."""
+    told: dict[str, list[LedgerEvent]] = {customer: [] for customer in facts}
+    for customer, learnt in facts.items():
+        told[known.get(customer, customer)] += _read(learnt)
+    return {customer: book(renamed(events, known), DEFAULT, until) for customer, events in told.items()}
+
+
 def fold(facts: Iterable[tuple[Event, datetime]], until: datetime) -> Book:
     """What the facts of one customer, each with the time we learnt it, come to in the books."""
-    learnt = [fact for event, recorded_at in facts for fact in facts_of(event, recorded_at)]
-    return book(ledger_events(learnt), DEFAULT, until)
+    return book(_read(facts), DEFAULT, until)
 
 
-def _booked(db: Connection, owner: Owner, customer: str) -> dict[str, Entry]:
+def _read(facts: Iterable[tuple[Event, datetime]]) -> list[LedgerEvent]:
+    return ledger_events([fact for event, recorded_at in facts for fact in facts_of(event, recorded_at)])
+
+
+# ---------------------------------------------------------------- all customers at once
+
+
+def whole(
+    db: Connection, owner: Owner, until: datetime, horizon: Horizon | None = None, policy: LedgerPolicy = DEFAULT
+) -> Book:
+    """Every customer's facts as one book: all that is known, or what was known then."""
+    known = identity.known(db, owner, horizon.identity if horizon else None)
+    learnt = facts_by_customer(db, owner, horizon.fact if horizon else None)
+    return book((event for facts in learnt for event in renamed(ledger_events(facts), known)), policy, until)
+
+
+def one_by_one(db: Connection, owner: Owner, until: datetime) -> Iterator[tuple[str, Book]]:
+    """The book of one account after the other, by name; those of several Stripe customers at the end."""
+    known = identity.known(db, owner)
+    several = members(known)
+    shared: dict[str, list[LedgerEvent]] = defaultdict(list)
+    for facts in facts_by_customer(db, owner):
+        events = renamed(ledger_events(facts), known)
+        account = known.get(facts[0].customer, facts[0].customer) if facts else ""
+        if account in several:
+            shared[account] += events
+        elif facts:
+            yield account, book(events, DEFAULT, until)
+    for account in sorted(shared):
+        yield account, book(shared[account], DEFAULT, until)
+
+
+def facts_by_customer(db: Connection, owner: Owner, last: int | None = None) -> Iterator[list[Fact]]:
+    """The facts of one Stripe customer after the other, up to a row."""
+    fact = t.fact
+    wanted = select(fact.c.customer, fact.c.body, fact.c.recorded_at).where(
+        owner.of(fact), fact.c.customer.is_not(None)
+    )
+    if last is not None:
+        wanted = wanted.where(fact.c.id <= last)
+    rows = db.execution_options(yield_per=1_000).execute(wanted.order_by(fact.c.customer, fact.c.id))
+    for _, of_one in groupby(rows, key=lambda row: row.customer):
+        yield [fact for row in of_one for fact in facts_of(event_from_json(row.body), row.recorded_at)]
+
+
+# ---------------------------------------------------------------- entries
+
+
+def booked(db: Connection, owner: Owner, customer: str) -> dict[str, Entry]:
     rows = db.execute(select(t.entry).where(owner.of(t.entry), t.entry.c.customer == customer)).all()
     lines = db.execute(
         select(t.posting).where(t.posting.c.entry.in_([row.id for row in rows])).order_by(t.posting.c.line)
@@ -95,8 +175,8 @@ def _booked(db: Connection, owner: Owner, customer: str) -> dict[str, Entry]:
     }
 
 
-def _append(db: Connection, owner: Owner, entries: Sequence[Entry], now: datetime, zone: str) -> None:
-    """Add entries, each posted to the month it belongs to; nothing is closed yet, so that is its own month."""
+def _append(db: Connection, owner: Owner, entries: Sequence[Entry], now: datetime, zone: str, first_open: str) -> None:
+    """Add entries, each posted to the month it belongs to, or to the first open one when that is closed."""
     for entry in entries:
         row = {
             **owner.key,
@@ -108,7 +188,7 @@ def _append(db: Connection, owner: Owner, entries: Sequence[Entry], now: datetim
             "because": entry.because,
             "effective_at": entry.effective_at,
             "recorded_at": now,
-            "posted_period": entry.effective_at.astimezone(ZoneInfo(zone)).strftime("%Y-%m"),
+            "posted_period": max(entry.effective_at.astimezone(ZoneInfo(zone)).strftime("%Y-%m"), first_open),
             "reverses": entry.reverses,
         }
         number = db.execute(insert(t.entry).returning(t.entry.c.id), row).scalar_one()

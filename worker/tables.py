@@ -6,138 +6,97 @@ live data. The triggers (append-only, terminal stays terminal) are in `migration
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import (
-    CheckConstraint,
     Column,
     ForeignKey,
     Index,
     LargeBinary,
-    MetaData,
     Table,
     Text,
     UniqueConstraint,
     text,
 )
-from sqlalchemy.sql.schema import SchemaItem
 from sqlalchemy.types import Integer
 
 from worker.columns import Big, Flag, Instant, Json
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-
-def _rows(name: str, *parts: SchemaItem) -> Table:
-    """A table of rows numbered by us, each belonging to one account and mode."""
-    key = Column("id", Big, primary_key=True, autoincrement=True)
-    owner = (Column("account", Text, nullable=False), Column("livemode", Flag, nullable=False))
-    return Table(name, metadata, key, *owner, *parts, sqlite_strict=True)
-
-
-def _objects(name: str, key: str, *parts: SchemaItem) -> Table:
-    """A table of what Stripe names, keyed by account, mode and Stripe's id."""
-    owner = (Column("account", Text, primary_key=True), Column("livemode", Flag, primary_key=True))
-    return Table(name, metadata, *owner, Column(key, Text, primary_key=True), *parts, sqlite_strict=True)
-
-
-def _required(name: str, kind: Any) -> Column[Any]:
-    return Column(name, kind, nullable=False)
-
-
-def _one_of(column: str, *values: str) -> CheckConstraint:
-    quoted = ", ".join(f"'{value}'" for value in values)
-    return CheckConstraint(f"{column} in ({quoted})", name=column)
-
-
-def _where(condition: str) -> dict[str, Any]:
-    return {"postgresql_where": text(condition), "sqlite_where": text(condition)}
-
+from worker.schema import metadata, objects, one_of, required, rows, where
 
 # ---------------------------------------------------------------- what Stripe told us
 
-inbox = _rows(
+inbox = rows(
     "inbox",
-    _required("event_id", Text),
-    _required("type", Text),
+    required("event_id", Text),
+    required("type", Text),
     Column("api_version", Text),
     Column("created_at", Instant),  # by Stripe
-    _required("received_at", Instant),
+    required("received_at", Instant),
     Column("body", LargeBinary),  # the raw bytes that were signed; emptied when the retention ends
     Column("fetched", LargeBinary),  # for a thin event: the object it names, read with our own version
-    _required("state", Text),
-    _required("tries", Integer),
-    _required("due_at", Instant),
+    required("state", Text),
+    required("tries", Integer),
+    required("due_at", Instant),
     Column("because", Text),
     Column("finished_at", Instant),
     UniqueConstraint("account", "livemode", "event_id"),
-    _one_of("state", "received", "fetching", "done", "ignored", "quarantined"),
-    Index("ix_inbox_received", "due_at", "id", **_where("state = 'received'")),
-    Index("ix_inbox_quarantined", "id", **_where("state = 'quarantined'")),
+    one_of("state", "received", "fetching", "done", "ignored", "quarantined"),
+    Index("ix_inbox_received", "due_at", "id", **where("state = 'received'")),
+    Index("ix_inbox_quarantined", "id", **where("state = 'quarantined'")),
 )
 
-customer = _objects(
+customer = objects(
     "customer",
     "id",
     Column("email", Text),
     Column("name", Text),
     Column("locale", Text),
     Column("country", Text),
-    _required("seen_at", Instant),
+    required("seen_at", Instant),
 )
 
 # ---------------------------------------------------------------- what we decided
 
-recovery_case = _objects(
+recovery_case = objects(
     "recovery_case",
     "invoice",
     Column("customer", Text),
     Column("subscription", Text),
-    _required("state", Text),
-    _required("because", Text),
-    _required("policy", Text),
+    required("state", Text),
+    required("because", Text),
+    required("policy", Text),
     Column("arm", Text),
-    _required("amount", Big),
-    _required("currency", Text),
+    required("amount", Big),
+    required("currency", Text),
     Column("mrr", Big),
-    _required("decline_class", Text),
-    _required("failed_at", Instant),
-    _required("deadline", Instant),
+    required("decline_class", Text),
+    required("failed_at", Instant),
+    required("deadline", Instant),
     Column("closed_at", Instant),
     Column("recovered_by", Text),
-    _required("evidence", Json),  # the rest of billing.case.RecoveryCase
-    _required("updated_at", Instant),
+    required("evidence", Json),  # the rest of billing.case.RecoveryCase
+    required("updated_at", Instant),
     Index("ix_recovery_case_customer", "account", "livemode", "customer"),
     Index("ix_recovery_case_state", "account", "livemode", "state", "failed_at"),
 )
 
-action = _rows(
+action = rows(
     "action",
-    _required("key", Text),
-    _required("kind", Text),
+    required("key", Text),
+    required("kind", Text),
     Column("invoice", Text),
     Column("customer", Text),
-    _required("detail", Json),
-    _required("due_at", Instant),
-    _required("because", Text),
-    _required("state", Text),
-    _required("token", Integer),  # grows with every claim: a write by an old owner changes nothing
+    required("detail", Json),
+    required("due_at", Instant),
+    required("because", Text),
+    required("state", Text),
+    required("token", Integer),  # grows with every claim: a write by an old owner changes nothing
     Column("lease_until", Instant),  # by the database's clock
-    _required("tries", Integer),
+    required("tries", Integer),
     Column("outcome", Text),
-    _required("created_at", Instant),
+    required("created_at", Instant),
     Column("finished_at", Instant),
     UniqueConstraint("account", "livemode", "key"),
-    _one_of("state", "waiting", "claimed", "sending", "done", "cancelled", "stuck"),
-    Index("ix_action_due", "due_at", **_where("state in ('waiting', 'claimed', 'sending')")),
+    one_of("state", "waiting", "claimed", "sending", "done", "cancelled", "stuck"),
+    Index("ix_action_due", "due_at", **where("state in ('waiting', 'claimed', 'sending')")),
     Index("ix_action_invoice", "account", "livemode", "invoice"),
     Index(
         "one_live_retry",
@@ -145,24 +104,24 @@ action = _rows(
         "livemode",
         "invoice",
         unique=True,
-        **_where("kind = 'retry' and state in ('waiting', 'claimed', 'sending', 'stuck')"),
+        **where("kind = 'retry' and state in ('waiting', 'claimed', 'sending', 'stuck')"),
     ),
 )
 
-attempt = _rows(
+attempt = rows(
     "attempt",
-    _required("invoice", Text),
-    _required("n", Integer),
-    _required("action_key", Text),
-    _required("state", Text),
+    required("invoice", Text),
+    required("n", Integer),
+    required("action_key", Text),
+    required("state", Text),
     Column("answer", Text),
-    _required("token", Integer),
-    _required("idem_key", Text),
-    _required("request", Json),  # the body as sent, so that a repeat is the same request
-    _required("amount", Big),
-    _required("currency", Text),
-    _required("first_sent_at", Instant),  # by the database's clock: the age of the key
-    _required("at", Instant),  # by the application's clock: what a person reads
+    required("token", Integer),
+    required("idem_key", Text),
+    required("request", Json),  # the body as sent, so that a repeat is the same request
+    required("amount", Big),
+    required("currency", Text),
+    required("first_sent_at", Instant),  # by the database's clock: the age of the key
+    required("at", Instant),  # by the application's clock: what a person reads
     Column("charge", Text),
     Column("brand", Text),
     Column("fingerprint", Text),
@@ -171,36 +130,36 @@ attempt = _rows(
     Column("finished_at", Instant),
     UniqueConstraint("account", "livemode", "invoice", "n"),
     UniqueConstraint("idem_key"),
-    _one_of("state", "sending", "processing", "unknown", "succeeded", "failed", "cancelled"),
+    one_of("state", "sending", "processing", "unknown", "succeeded", "failed", "cancelled"),
     Index(
         "one_live",
         "account",
         "livemode",
         "invoice",
         unique=True,
-        **_where("state in ('sending', 'processing', 'unknown')"),
+        **where("state in ('sending', 'processing', 'unknown')"),
     ),
-    Index("one_success", "account", "livemode", "invoice", unique=True, **_where("state = 'succeeded'")),
+    Index("one_success", "account", "livemode", "invoice", unique=True, **where("state = 'succeeded'")),
 )
 
-notice = _rows(
+notice = rows(
     "notice",
-    _required("dedup_key", Text),
-    _required("invoice", Text),
+    required("dedup_key", Text),
+    required("invoice", Text),
     Column("customer", Text),
-    _required("step", Text),
-    _required("channel", Text),
-    _required("recipient_hash", Text),
-    _required("template", Text),
-    _required("message_id", Text),
-    _required("rendered_hash", Text),
-    _required("state", Text),
-    _required("token", Integer),
-    _required("at", Instant),
+    required("step", Text),
+    required("channel", Text),
+    required("recipient_hash", Text),
+    required("template", Text),
+    required("message_id", Text),
+    required("rendered_hash", Text),
+    required("state", Text),
+    required("token", Integer),
+    required("at", Instant),
     Column("because", Text),
     Column("finished_at", Instant),
     UniqueConstraint("account", "livemode", "dedup_key"),
-    _one_of("state", "handing_over", "waiting", "accepted", "rejected", "unknown"),
+    one_of("state", "handing_over", "waiting", "accepted", "rejected", "unknown"),
     Index("ix_notice_invoice", "account", "livemode", "invoice"),
 )
 
@@ -208,65 +167,65 @@ policy = Table(
     "policy",
     metadata,
     Column("id", Text, primary_key=True),  # name@version
-    _required("body", Json),
-    _required("first_used_at", Instant),
+    required("body", Json),
+    required("first_used_at", Instant),
     sqlite_strict=True,
 )
 
-kill_switch = _objects(
+kill_switch = objects(
     "kill_switch",
     "scope",  # 'all', or the id of an account
-    _required("stopped", Flag),
-    _required("by", Text),
-    _required("because", Text),
-    _required("at", Instant),
+    required("stopped", Flag),
+    required("by", Text),
+    required("because", Text),
+    required("at", Instant),
 )
 
-audit = _rows(
+audit = rows(
     "audit",
-    _required("at", Instant),
-    _required("actor", Text),
-    _required("what", Text),
-    _required("object", Text),
-    _required("because", Text),
+    required("at", Instant),
+    required("actor", Text),
+    required("what", Text),
+    required("object", Text),
+    required("because", Text),
 )
 
 # ---------------------------------------------------------------- the books
 
-fact = _rows(
+fact = rows(
     "fact",
-    _required("source", Text),  # id of the event
+    required("source", Text),  # id of the event
     Column("customer", Text),
     Column("subscription", Text),
     Column("invoice", Text),
-    _required("kind", Text),
-    _required("at", Instant),
-    _required("recorded_at", Instant),
-    _required("body", Json),  # the event without anything personal: what cases and books are rebuilt from
+    required("kind", Text),
+    required("at", Instant),
+    required("recorded_at", Instant),
+    required("body", Json),  # the event without anything personal: what cases and books are rebuilt from
     UniqueConstraint("account", "livemode", "source"),
     Index("ix_fact_customer", "account", "livemode", "customer"),
     Index("ix_fact_invoice", "account", "livemode", "invoice"),
     Index("ix_fact_subscription", "account", "livemode", "subscription", "at"),
 )
 
-to_book = _objects(
+to_book = objects(
     "to_book",
     "customer",
-    _required("due_at", Instant),  # when the books of this customer must be folded again
+    required("due_at", Instant),  # when the books of this customer must be folded again
     Index("ix_to_book_due_at", "due_at"),
 )
 
-entry = _rows(
+entry = rows(
     "entry",
-    _required("key", Text),
-    _required("customer", Text),
+    required("key", Text),
+    required("customer", Text),
     Column("subscription", Text),
     Column("invoice", Text),
     Column("case", Text),  # of the books: one failure of one subscription
-    _required("because", Text),
-    _required("effective_at", Instant),
-    _required("recorded_at", Instant),
-    _required("posted_period", Text),  # 2026-03: the month in whose books it stands
+    required("because", Text),
+    required("effective_at", Instant),
+    required("recorded_at", Instant),
+    required("posted_period", Text),  # 2026-03: the month in whose books it stands
     Column("reverses", Text),  # the key of the entry that this one takes back
     UniqueConstraint("account", "livemode", "key"),
     Index("ix_entry_customer", "account", "livemode", "customer"),
@@ -278,8 +237,138 @@ posting = Table(
     metadata,
     Column("entry", Big, ForeignKey("entry.id"), primary_key=True),
     Column("line", Integer, primary_key=True),
-    _required("name", Text),  # the account of the books: good, at_risk, recovered_involuntary_churn ...
-    _required("minor", Big),
-    _required("unit", Text),  # usd/mo or usd
+    required("name", Text),  # the account of the books: good, at_risk, recovered_involuntary_churn ...
+    required("minor", Big),
+    required("unit", Text),  # usd/mo or usd
     sqlite_strict=True,
+)
+
+# ---------------------------------------------------------------- what stands beside the books
+
+period_close = objects(
+    "period_close",
+    "month",  # 2026-03; closing it closes every month before it
+    required("closed_at", Instant),
+    required("by", Text),
+    required("zone", Text),  # in which the month begins and ends
+    required("policy", Text),  # name of the ledger policy
+    required("last_fact", Big),  # every fact up to this row was known, and none after it
+    required("last_identity", Big),
+    required("closing", Json),  # minor units by unit, as posted: never to change again
+)
+
+identity = rows(
+    "identity",
+    required("customer", Text),
+    required("same_as", Text),  # the customer under whose id the account is booked; its own id: alone again
+    required("by", Text),
+    required("recorded_at", Instant),
+    Index("ix_identity_customer", "account", "livemode", "customer"),
+)
+
+# ---------------------------------------------------------------- roll-ups: made from the books, and made anew at will
+
+_MONTHLY = (
+    "opening closing expansion downgrade restructuring voluntary_churn gross_involuntary_churn"
+    " recovered_involuntary_churn new_business reactivation late_recovery recovered_live"
+    " sum_new sum_expansion sum_reactivation sum_downgrade sum_restructuring sum_voluntary sum_involuntary"
+    " sum_paired sum_returned"
+).split()
+
+# What the reports read, so that PostgreSQL takes it from the index alone however the rows lie.
+_BY_MONTH = (
+    "cohort cohort_base opening closing expansion downgrade restructuring voluntary_churn gross_involuntary_churn"
+    " recovered_involuntary_churn new_business reactivation late_recovery recovered_live"
+    " at_risk_opening at_risk at_risk_cases_opening at_risk_cases"
+).split()
+_BY_CUSTOMER = (
+    "customer cohort closing standing at_risk at_risk_cases at_risk_since sum_new sum_expansion sum_reactivation"
+    " sum_downgrade sum_restructuring sum_voluntary sum_involuntary sum_paired sum_returned"
+).split()
+
+ledger_month = Table(
+    "ledger_month",  # the columns are those of billing.report.rollup.Month
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("livemode", Flag, primary_key=True),
+    Column("currency", Text, primary_key=True),
+    Column("month", Integer, primary_key=True, autoincrement=False),  # 202603
+    Column("customer", Text, primary_key=True),
+    required("until", Integer),  # the month of the next row: this one stands before it
+    required("cohort", Integer),
+    required("cohort_base", Big),
+    *(required(name, Big) for name in _MONTHLY),
+    required("standing", Integer),
+    required("at_risk_opening", Big),
+    required("at_risk", Big),
+    required("at_risk_cases_opening", Integer),
+    required("at_risk_cases", Integer),
+    Column("at_risk_since", Instant),
+    Index("ix_ledger_month_customer", "account", "livemode", "customer"),
+    Index(
+        "ix_ledger_month_until",
+        *("account", "livemode", "currency", "until", "month"),
+        postgresql_include=_BY_CUSTOMER,
+    ),
+    # SQLite keeps the table itself in this order, and so the index empty.
+    Index(
+        "ix_ledger_month_month",
+        *("account", "livemode", "currency", "month"),
+        postgresql_include=_BY_MONTH,
+        sqlite_where=text("month = 0"),
+    ),
+    Index("ix_ledger_month_at_risk", "account", "livemode", "currency", "until", **where("at_risk_cases > 0")),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+
+ledger_recovery = Table(
+    "ledger_recovery",  # the columns are those of billing.report.rollup.Restored
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("livemode", Flag, primary_key=True),
+    Column("customer", Text, primary_key=True),
+    Column("currency", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("since", Integer, primary_key=True, autoincrement=False),
+    required("until", Integer),
+    required("first", Integer),
+    required("month", Integer),
+    required("lost_month", Integer),
+    required("lost_subscription", Text),
+    required("loss", Text),
+    required("paired", Integer),
+    required("minor", Big),
+    required("level", Big),
+    Index("ix_ledger_recovery_month", "account", "livemode", "currency", "month"),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+
+# ---------------------------------------------------------------- history in, and what webhooks missed
+
+backfill_cursor = objects(
+    "backfill_cursor",
+    "resource",  # a stage of the back-fill, or `events` of the reconciliation
+    Column("after", Text),  # the last object whose page is committed; the next page comes after it
+    required("objects", Big),  # so many of them so far
+    Column("horizon", Instant),  # what happened before it is rebuilt from objects, the rest is told by events
+    required("started_at", Instant),
+    Column("done_at", Instant),
+)
+
+billed = objects(
+    "billed",
+    "invoice",  # what it billed for its subscription; kept while a back-fill is under way
+    required("subscription", Text),
+    required("body", Json),
+    Index("ix_billed_subscription", "account", "livemode", "subscription"),
+)
+
+schedule = objects(
+    "schedule",
+    "name",
+    required("due_at", Instant),  # whoever moves it on does the work: any number of workers, one does it
+    Column("because", Text),  # what came of it last
+    Column("done_at", Instant),
 )

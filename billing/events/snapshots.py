@@ -53,6 +53,7 @@ class Item:
     tiers: tuple[tuple[int | None, str | None, str | None], ...] = ()  # (up_to, unit, flat)
     transform: tuple[int, str] | None = None  # (divide_by, round up or down)
     tax_behavior: str | None = None
+    tax_inclusive_pct: str | None = None  # percent of tax that the price contains; None when no rate says so
     period_end: datetime | None = None
 
 
@@ -98,6 +99,7 @@ class Invoice:
     hosted_invoice_url: str | None = None
     customer_email: str | None = None
     customer_name: str | None = None
+    charged: tuple[tuple[str, int], ...] = ()  # minor units by subscription item: of lines that may be usage
 
 
 @dataclass(frozen=True, slots=True)

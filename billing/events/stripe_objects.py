@@ -7,9 +7,10 @@ every object anew with a pinned version, at the price of losing what the payload
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
-from billing.events.reading import NOTHING, Reader, entries
+from billing.events.reading import MAX_MINOR, NOTHING, Reader, entries
 from billing.events.snapshots import (
     Card,
     Charge,
@@ -73,7 +74,24 @@ def invoice(it: Reader) -> Invoice:
         hosted_invoice_url=it.text("hosted_invoice_url"),
         customer_email=it.text("customer_email", "customer.email"),
         customer_name=it.text("customer_name", "customer.name"),
+        charged=_charged(it),
     )
+
+
+def _charged(it: Reader) -> tuple[tuple[str, int], ...]:
+    """By subscription item, of the first page of lines: what was charged, unless the line says that it is no usage.
+
+    Since basil a line does not tell usage from a licence; the subscription's item does.
+    """
+    sums: dict[str, int] = {}
+    for line in it.each("lines"):
+        item = line.ref("parent.subscription_item_details.subscription_item", "subscription_item")
+        prorated = line.flag("parent.subscription_item_details.proration", "proration")
+        usage = line.text("price.recurring.usage_type", "plan.usage_type") in (None, "metered")
+        amount = line.get("amount")
+        if item and usage and not prorated and type(amount) is int and 0 <= amount <= MAX_MINOR:
+            sums[item] = sums.get(item, 0) + amount
+    return tuple(sorted(sums.items()))
 
 
 def invoice_intent(it: Reader) -> Reader:
@@ -101,7 +119,7 @@ def _main_payment(it: Reader) -> Reader:
 def subscription(it: Reader) -> Subscription:
     """Needs `id` and `status`; a subscription whose state is unknown would be booked as lost."""
     rows = item_rows(it)
-    items = tuple(item(row) for row in rows)
+    items = tuple(item(row, it) for row in rows)
     discounts, discounts_complete = _discounts(it, rows)
     ends = [i.period_end for i in items if i.period_end]
     return Subscription(
@@ -142,7 +160,8 @@ def item_rows(it: Reader) -> tuple[Reader, ...]:
 def previous_items(it: Reader, before: Reader) -> tuple[Item, ...] | None:
     """The items before this change, from `previous_attributes`; None when they did not change."""
     if before.get("items") is not None:
-        return tuple(item(row) for row in item_rows(before))
+        holder = before if before.get("default_tax_rates") is not None else it
+        return tuple(item(row, holder) for row in item_rows(before))
     rows = item_rows(it)
     if len(rows) != 1 or (before.get("plan") is None and before.get("quantity") is None):
         return None
@@ -153,11 +172,11 @@ def previous_items(it: Reader, before: Reader) -> tuple[Item, ...] | None:
         row["plan"] = {**now, **before.inside("plan").node} or before.get("plan")
     if before.get("quantity") is not None:
         row["quantity"] = before.get("quantity")
-    return (item(Reader(row)),)
+    return (item(Reader(row), it),)
 
 
-def item(it: Reader) -> Item:
-    """One subscription item, priced by a price or by the older plan; `price` wins where both are told."""
+def item(it: Reader, holder: Reader = NOTHING) -> Item:
+    """One item of a subscription (`holder`), priced by a price or by the older plan; `price` wins of the two."""
     terms = it.inside("price", "plan")
     usage = terms.text("recurring.usage_type", "usage_type") or "licensed"
     quantity = it.count("quantity")
@@ -174,8 +193,17 @@ def item(it: Reader) -> Item:
         tiers=tuple(_tier(tier) for tier in terms.each("tiers")),
         transform=_transform(terms.inside("transform_quantity", "transform_usage")),
         tax_behavior=terms.text("tax_behavior"),
+        tax_inclusive_pct=_inclusive_tax(it, holder),
         period_end=it.time("current_period_end"),
     )
+
+
+def _inclusive_tax(it: Reader, holder: Reader) -> str | None:
+    """The item's own rates, else the subscription's, as far as the price contains them; their percentages add up."""
+    rates = it.each("tax_rates") or holder.each("default_tax_rates")
+    within = [rate.percent("effective_percentage", "percentage") for rate in rates if rate.flag("inclusive")]
+    total = sum((Decimal(each) for each in within if each), Decimal(0))
+    return f"{total.normalize():f}" if total else None
 
 
 def _tier(it: Reader) -> tuple[int | None, str | None, str | None]:

@@ -13,12 +13,16 @@ from billing.actions import KEY_PREFIX
 from billing.events import occurrences as seen
 from billing.events.occurrences import Event, What
 
+# An idempotency key that the company's own tools may use to say that a person of the company asked for a payment.
+STAFF_PREFIX = "staff_"
+
 
 class Origin(StrEnum):
     """Whose request made Stripe do it."""
 
     OURS = "ours"
     AUTOMATIC = "automatic"  # nobody's: Stripe's own schedule
+    STAFF = "staff"  # the company's: its tools mark their requests with STAFF_PREFIX
     REQUEST = "request"  # somebody else's: the company, or the customer through a Stripe page
 
 
@@ -75,6 +79,8 @@ def _origin(event: Event) -> Origin:
         return Origin.OURS
     if event.type.startswith("reprieve."):
         return Origin.OURS
+    if event.caused_by and event.caused_by.startswith(STAFF_PREFIX):
+        return Origin.STAFF
     return Origin.REQUEST if event.caused_by else Origin.AUTOMATIC
 
 

@@ -6,22 +6,22 @@ come from the events; at one instant events go before what merely falls due.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from functools import lru_cache
 from heapq import heappop, heappush
 from itertools import count
-from zoneinfo import ZoneInfo
 
 from billing.ledger import mrr
 from billing.ledger.cash import Debts
 from billing.ledger.changes import Part, compare
 from billing.ledger.journal import Journal
 from billing.ledger.movement import Line, Outcome
-from billing.ledger.policy import LedgerPolicy
+from billing.ledger.policy import INVOICES, LedgerPolicy
 from billing.ledger.state import Loss, Phase, Sub, Swap
+from billing.ledger.swaps import Days
 from billing.ledger.vocabulary import Cause, Kind, LedgerEvent
 
+MOST_INVOICES = max(INVOICES.values())
 STOPS_COLLECTION = frozenset({"void", "mark_uncollectible"})
 
 
@@ -36,12 +36,11 @@ class Fold:
         self._timers: list[tuple[datetime, int, str, Sub | None]] = []
         self._turns = count()
         self._swaps: dict[date, Swap] = {}
-        self._begin_days: dict[date, list[datetime]] = {}
-        self._end_days: dict[date, list[datetime]] = {}
+        self._days = Days(policy.zone)
 
     def run(self, events: Sequence[LedgerEvent]) -> None:
         past = [event for event in events if event.at <= self.until]
-        self._foresee_swaps(past)
+        self._days.foresee(past, self.until)
         for event in past:
             while self._timers and self._timers[0][0] < event.at:
                 self._fall_due()
@@ -72,6 +71,8 @@ class Fold:
                 sub.discounts = event.discounts
                 self._foresee_discounts(sub, event.at)
                 return self._change_discounts(sub, event.at, event)
+            case Kind.USAGE:
+                return self._use(sub, event)
             case Kind.PAUSE:
                 return self._pause(sub, event)
             case Kind.RESUME:
@@ -137,6 +138,18 @@ class Fold:
                 sub, [gain if minor > 0 else Part(Line.RESTRUCTURING, "discount_start", minor)], at, event
             )
             self.journal.step(sub, at)
+
+    def _use(self, sub: Sub, event: LedgerEvent) -> None:
+        """An invoice says what was used; it counts as far as the policy lets usage count."""
+        for item, minor in event.usage:
+            sub.usage[item] = (*sub.usage.get(item, ()), minor)[-MOST_INVOICES:]
+        before = sub.level.total
+        self._reprice(sub, event.at)
+        minor = sub.level.total - before
+        if sub.moves and minor:
+            line = Line.EXPANSION if minor > 0 else Line.DOWNGRADE
+            self.journal.change(sub, [Part(line, "usage", minor)], event.at, event)
+            self.journal.step(sub, event.at)
 
     def _pause(self, sub: Sub, event: LedgerEvent) -> None:
         if event.behavior in STOPS_COLLECTION and self.policy.void_pause_stops:
@@ -283,8 +296,8 @@ class Fold:
     def _begin(self, sub: Sub, at: datetime, event: LedgerEvent) -> None:
         """The subscription counts from now on; a product lost for non-payment shortly before is thereby recovered."""
         self._reprice(sub, at)
-        day = self._day(at)
-        if day in self._swaps or any(end >= at for end in self._end_days.get(day, ())):
+        day = self._days.of(at)
+        if day in self._swaps or self._days.ends_again(day, at):
             self._join(day, at).begun.append(sub)
             sub.held, sub.phase = 0, Phase.LIVE
             return
@@ -305,9 +318,9 @@ class Fold:
             self._lose(sub, at, "canceled_for_non_payment", Phase.ENDED, event)
             return
         self.debts.lost(sub.id, sub.currency, at)
-        minor, day = sub.counted, self._day(at)
+        minor, day = sub.counted, self._days.of(at)
         sub.phase = Phase.ENDED
-        if cause is Cause.CUSTOMER and minor and (day in self._swaps or self._begins_again(day, at)):
+        if cause is Cause.CUSTOMER and minor and (day in self._swaps or self._days.begins_again(day, at)):
             self.journal.close(sub, Outcome.VOLUNTARY, at, event, "changed", released=minor)
             self._join(day, at).ended.append(sub)
             sub.held = minor
@@ -334,36 +347,18 @@ class Fold:
         return any(sub.phase is Phase.LIVE for sub in self._subs.values())
 
     def _reprice(self, sub: Sub, at: datetime) -> None:
-        sub.level = mrr.level(sub.items, sub.discounts, self.policy, at)
+        sub.level = mrr.level(sub.items, sub.discounts, self.policy, at, sub.usage)
 
     # ------------------------------------------------------------ one change told as an end and a beginning
 
-    def _foresee_swaps(self, events: Iterable[LedgerEvent]) -> None:
-        begins, ends = [], []
-        for event in events:
-            if event.kind is Kind.SUB_START and event.status == "active":
-                begins.append(event.at)
-            elif event.kind is Kind.SUB_CANCEL and event.cause is Cause.CUSTOMER:
-                ends.append(event.at)
-            elif event.kind is Kind.CANCEL_SCHEDULED and event.effective_at and event.effective_at <= self.until:
-                ends.append(event.effective_at)
-        if len(begins) > 1 and ends:
-            for instants, days in ((begins, self._begin_days), (ends, self._end_days)):
-                for at in instants:
-                    days.setdefault(self._day(at), []).append(at)
-
-    def _begins_again(self, day: date, at: datetime) -> bool:
-        return any(begin >= at for begin in self._begin_days.get(day, ()))
-
     def _join(self, day: date, at: datetime) -> Swap:
         """Today's swap, which is complete when nothing more ends or begins today."""
-        last = max([at, *self._begin_days.get(day, ()), *self._end_days.get(day, ())])
-        self._remind(last, "settle", None)
+        self._remind(self._days.last(day, at), "settle", None)
         return self._swaps.setdefault(day, Swap())
 
     def _settle(self, at: datetime) -> None:
         """Book what ended and began on one day as one change from the old items to the new."""
-        swap = self._swaps.pop(self._day(at), Swap())
+        swap = self._swaps.pop(self._days.of(at), Swap())
         begun = [sub for sub in swap.begun if sub.phase is Phase.LIVE]
         for sub in (*swap.ended, *swap.begun):
             sub.held = None
@@ -379,11 +374,3 @@ class Fold:
                 self._drop(sub, sub.level.total, at, "canceled", None)
         for sub in (*swap.ended, *swap.begun):
             self.journal.step(sub, at)
-
-    def _day(self, at: datetime) -> date:
-        return at.astimezone(_zone(self.policy.zone)).date()
-
-
-@lru_cache(maxsize=64)
-def _zone(name: str) -> ZoneInfo:
-    return ZoneInfo(name)

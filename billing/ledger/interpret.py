@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from billing.events import occurrences as seen
 from billing.ledger.facts import Fact
-from billing.ledger.invoices import Hints, Story, hints_in, stories
+from billing.ledger.invoices import Hints, Story, Usage, hints_in, stories
 from billing.ledger.subscription import Reading
 from billing.ledger.vocabulary import LedgerEvent
 
@@ -25,7 +25,7 @@ CLOCKS_AGREE = timedelta(minutes=5)  # our clock and Stripe's, and Stripe's whol
 
 def ledger_events(facts: Iterable[Fact]) -> list[LedgerEvent]:
     """What the facts of one customer say, as events. Facts about a subscription never seen itself say nothing yet."""
-    known = _once(facts)
+    known = once(facts)
     told, hints = stories(known), hints_in(known)
     events: list[LedgerEvent] = []
     for subscription, moments in _by_subscription(known, told).items():
@@ -33,7 +33,7 @@ def ledger_events(facts: Iterable[Fact]) -> list[LedgerEvent]:
     return events
 
 
-def _once(facts: Iterable[Fact]) -> list[Fact]:
+def once(facts: Iterable[Fact]) -> list[Fact]:
     """Each source once, the one recorded first, in the order of time."""
     kept: dict[str, Fact] = {}
     for fact in facts:
@@ -41,6 +41,17 @@ def _once(facts: Iterable[Fact]) -> list[Fact]:
         if twin is None or (fact.recorded_at and twin.recorded_at and fact.recorded_at < twin.recorded_at):
             kept[fact.source] = fact
     return sorted(kept.values(), key=lambda fact: (fact.at, fact.source))
+
+
+Telling = (
+    seen.SubscriptionSeen
+    | seen.InvoiceFailed
+    | seen.DeadlinePassed
+    | seen.ChargeRefunded
+    | seen.DiscountSeen
+    | Usage
+    | Story
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +62,12 @@ class _Moment:
     rank: int
     source: str
     fact: Fact
-    what: seen.SubscriptionSeen | seen.InvoiceFailed | seen.DeadlinePassed | seen.ChargeRefunded | Story
+    what: Telling
 
 
 def _by_subscription(facts: Sequence[Fact], told: dict[str, Story]) -> dict[str, list[_Moment]]:
     moments: dict[str, list[_Moment]] = defaultdict(list)
+    of_all: list[_Moment] = []  # a coupon of the whole customer concerns every subscription
     for fact in facts:
         match fact.what:
             case seen.SubscriptionSeen() as what:
@@ -67,6 +79,10 @@ def _by_subscription(facts: Sequence[Fact], told: dict[str, Story]) -> dict[str,
                 moments[invoice.subscription].append(_Moment(fact.at, 1, fact.source, fact, failed))
             case seen.DeadlinePassed(invoice=id) as passed if id in told and told[id].subscription:
                 moments[told[id].subscription or ""].append(_Moment(fact.at, 3, fact.source, fact, passed))
+            case seen.DiscountSeen(subscription=str(subscription)) as discount:
+                moments[subscription].append(_Moment(fact.at, 1, fact.source, fact, discount))
+            case seen.DiscountSeen() as discount:
+                of_all.append(_Moment(fact.at, 1, fact.source, fact, discount))
             case seen.ChargeRefunded() as refund:
                 story = next((each for each in told.values() if _pays(refund, each)), None)
                 if story and story.subscription:
@@ -77,6 +93,11 @@ def _by_subscription(facts: Sequence[Fact], told: dict[str, Story]) -> dict[str,
         for at, fact_or_none in ((story.paid_at, story.paid_fact), (story.given_up_at, story.given_up_by)):
             if at is not None and fact_or_none is not None and story.subscription:
                 moments[story.subscription].append(_Moment(at, 2, fact_or_none.source, fact_or_none, story))
+        if story.subscription and story.usage and story.usage_fact:
+            used = _Moment(story.usage.at, 1, story.usage_fact.source, story.usage_fact, story.usage)
+            moments[story.subscription].append(used)
+    for told_of_one in moments.values():
+        told_of_one += of_all
     return moments
 
 
@@ -102,6 +123,10 @@ def _read(subscription: str, moments: list[_Moment], told: dict[str, Story], hin
                 reading.deadline(moment.fact, invoice)
             case seen.ChargeRefunded() as refund:
                 reading.refunded(moment.fact, refund)
+            case seen.DiscountSeen() as discount:
+                reading.discounted(moment.fact, discount)
+            case Usage() as usage:
+                reading.used(moment.fact, usage)
             case story if moment.fact is story.paid_fact:
                 reading.paid(moment.fact, story)
             case story:

@@ -6,7 +6,7 @@ is the same whichever came first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -14,6 +14,16 @@ from billing.events import occurrences as seen
 from billing.events.occurrences import Answer
 from billing.events.snapshots import Invoice
 from billing.ledger.facts import Fact, Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one finalised invoice charged, in minor units by subscription item; which of them are metered, it may
+    not say itself."""
+
+    invoice: str
+    at: datetime
+    charged: tuple[tuple[str, int], ...]
 
 
 @dataclass(slots=True)
@@ -32,6 +42,8 @@ class Story:
     given_up_by: Fact | None = None
     our_success: Fact | None = None
     payments: set[str] = field(default_factory=set)  # charges and payment intents that paid it
+    usage: Usage | None = None
+    usage_fact: Fact | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,26 +82,77 @@ def stories(facts: Iterable[Fact]) -> dict[str, Story]:
                 story.payments |= {answered.charge} if answered.charge else set()
             case _:
                 pass
+        _use(told, fact)
     for story in told.values():
         if story.paid_at is None and story.our_success is not None:  # Stripe answered us and its event never came
             story.paid_at, story.paid_fact = story.our_success.at, story.our_success
     return told
 
 
-def source_of(story: Story, hints: Hints) -> str | None:
-    """Who brought the money, by a fixed priority; None while it is unpaid."""
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """Who brought the money, and what shows it."""
+
+    source: str
+    evidence: str
+
+
+def brought_by(story: Story, hints: Hints) -> Brought | None:
+    """One source by a fixed priority, the first that has evidence; None while the invoice is unpaid.
+
+    It names who asked for the payment that came, not why the customer could pay.
+    """
     if story.paid_at is None or story.paid_fact is None:
         return None
-    failed_at = story.failed_at or story.paid_at
-    if story.our_success or story.paid_fact.origin is Origin.OURS:
-        return "our_retry"
-    if story.out_of_band:
-        return "outside_stripe"
-    if story.paid_fact.origin is Origin.AUTOMATIC:
-        updated = any(failed_at <= at <= story.paid_at for at in hints.card_updates)
-        return "card_updater" if updated else "stripe_retry"
+    return next(Brought(source, shown) for source, look in SOURCES if (shown := look(story, story.paid_fact, hints)))
+
+
+def _our_retry(story: Story, paid: Fact, hints: Hints) -> str | None:
+    if paid.origin is Origin.OURS:
+        return "the payment carries the key of our attempt"
+    return f"our attempt was answered paid at {story.our_success.at:%Y-%m-%d %H:%M}" if story.our_success else None
+
+
+def _outside(story: Story, paid: Fact, hints: Hints) -> str | None:
+    return "marked as paid outside Stripe" if story.out_of_band else None
+
+
+def _staff(story: Story, paid: Fact, hints: Hints) -> str | None:
+    return "asked for by the company's own tools" if paid.origin is Origin.STAFF else None
+
+
+def _updater(story: Story, paid: Fact, hints: Hints) -> str | None:
+    failed_at = story.failed_at or paid.at
+    updates = [at for at in hints.card_updates if failed_at <= at <= (story.paid_at or paid.at)]
+    if paid.origin is not Origin.AUTOMATIC or not updates:
+        return None
+    return f"the network replaced the card at {max(updates):%Y-%m-%d %H:%M}, then Stripe's schedule charged it"
+
+
+def _stripe_retry(story: Story, paid: Fact, hints: Hints) -> str | None:
+    return "nobody's request: Stripe's own schedule" if paid.origin is Origin.AUTOMATIC else None
+
+
+def _message(story: Story, paid: Fact, hints: Hints) -> str | None:
     told_at = hints.messages.get(story.id)
-    return "our_message" if told_at and told_at <= story.paid_at else "customer"
+    if told_at is None or told_at > (story.paid_at or paid.at):
+        return None
+    return f"paid on request after our message of {told_at:%Y-%m-%d %H:%M}"
+
+
+def _customer(story: Story, paid: Fact, hints: Hints) -> str | None:
+    return "paid on request, and no message of ours had been taken before"
+
+
+SOURCES: tuple[tuple[str, Callable[[Story, Fact, Hints], str | None]], ...] = (
+    ("our_retry", _our_retry),
+    ("outside_stripe", _outside),
+    ("staff", _staff),
+    ("card_updater", _updater),
+    ("stripe_retry", _stripe_retry),
+    ("our_message", _message),
+    ("customer", _customer),
+)
 
 
 def hints_in(facts: Iterable[Fact]) -> Hints:
@@ -104,6 +167,15 @@ def hints_in(facts: Iterable[Fact]) -> Hints:
             case _:
                 pass
     return Hints(tuple(updates), messages)
+
+
+def _use(told: dict[str, Story], fact: Fact) -> None:
+    """An invoice that asks for money is finalised; the first fact that shows its lines is enough."""
+    invoice = getattr(fact.what, "invoice", None)
+    if isinstance(invoice, Invoice) and invoice.charged and invoice.status != "draft":
+        story = _about(told, invoice)
+        if story.usage is None:
+            story.usage, story.usage_fact = Usage(invoice.id, invoice.finalized_at or fact.at, invoice.charged), fact
 
 
 def _about(told: dict[str, Story], invoice: Invoice) -> Story:

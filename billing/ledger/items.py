@@ -48,4 +48,5 @@ def _item(seen: snapshots.Item) -> Item:
         tiers_mode=seen.tiers_mode,
         tiers=seen.tiers,
         transform=seen.transform,
+        tax_inclusive_pct=seen.tax_inclusive_pct,
     )

@@ -108,10 +108,18 @@ class Journal:
     ) -> None:
         """End the open case, if there is one. `released` goes back to good standing."""
         if sub.case:
-            closed = replace(sub.case, outcome=outcome, closed_at=at, released=released, recovered=recovered)
-            source = event.source if event else None
-            confidence = event.confidence if event else Confidence.LIKELY
-            self.cases.append(replace(closed, source=source, because=because, confidence=confidence))
+            closed = replace(
+                sub.case,
+                outcome=outcome,
+                closed_at=at,
+                released=released,
+                recovered=recovered,
+                source=event.source if event else None,
+                evidence=event.evidence if event else "",
+                because=because,
+                confidence=event.confidence if event else Confidence.LIKELY,
+            )
+            self.cases.append(closed)
         sub.case = sub.deadline = None
 
     def pair(self, sub: Sub, minor: int, at: datetime, event: LedgerEvent) -> None:

@@ -84,6 +84,7 @@ class Case:
     recovered: int = 0  # paid again, at most what had failed
     released: int = 0  # back to good standing at the close
     source: str | None = None  # who brought the money
+    evidence: str = ""  # what shows the outcome, and who brought the money
     because: str = ""
     confidence: Confidence = Confidence.CERTAIN
 

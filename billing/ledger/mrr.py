@@ -8,7 +8,7 @@ equal).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from billing.events.snapshots import Discount
 from billing.ledger.items import Item
-from billing.ledger.policy import LedgerPolicy
+from billing.ledger.policy import INVOICES, LedgerPolicy
 
 PER_MONTH = {
     "day": Fraction(365, 12),
@@ -26,6 +26,8 @@ PER_MONTH = {
     "year": Fraction(1, 12),
 }
 ZERO = Fraction(0)
+Usage = Mapping[str, tuple[int, ...]]  # by metered item: what its last invoices charged, the newest last
+NO_USAGE: Usage = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,15 @@ class Level:
 NOTHING = Level(0)
 
 
-def level(items: Sequence[Item], discounts: Sequence[Discount], policy: LedgerPolicy, at: datetime) -> Level:
+def level(
+    items: Sequence[Item],
+    discounts: Sequence[Discount],
+    policy: LedgerPolicy,
+    at: datetime,
+    usage: Usage = NO_USAGE,
+) -> Level:
     """What these items are worth a month at an instant, after the discounts that count under the policy."""
-    exact = {item.id: monthly(item) for item in items}
+    exact = {item.id: _metered(item, usage, policy) if item.metered else monthly(item) for item in items}
     counted = [discount for discount in discounts if counts(discount, policy) and running(discount, at)]
     for discount in sorted(counted, key=lambda each: each.item is None):  # items' own discounts come first
         _subtract(discount, items, exact)
@@ -77,7 +85,7 @@ def running(discount: Discount, at: datetime) -> bool:
 
 
 def monthly(item: Item) -> Fraction:
-    """The undiscounted monthly value of an item, exactly."""
+    """The undiscounted monthly value of an item, exactly; what is billed by usage has none of its own."""
     if item.metered or item.interval is None or item.quantity <= 0:
         return ZERO
     return _monthly(
@@ -89,6 +97,13 @@ def monthly(item: Item) -> Fraction:
         item.tiers,
         item.transform,
     )
+
+
+def _metered(item: Item, usage: Usage, policy: LedgerPolicy) -> Fraction:
+    """The mean of the last invoices that the policy counts, a month (D6)."""
+    counted = INVOICES[policy.metered]
+    charged = usage.get(item.id, ())[-counted:] if counted else ()
+    return Fraction(sum(charged), len(charged)) * factor(item.interval, item.interval_count) if charged else ZERO
 
 
 def factor(interval: str | None, count: int) -> Fraction:

@@ -64,6 +64,7 @@ def _event(value: Json, start: Json, currency: str) -> LedgerEvent:
             currency=str(value.get("currency") or start.get("currency") or currency).lower(),
             items=read_items(value.get("items") or ()),
             discounts=read_discounts(value.get("discounts") or ()),
+            usage=tuple(sorted((str(item), int(minor)) for item, minor in (value.get("usage") or {}).items())),
             status=str(value.get("status") or "active"),
             cause=Cause(value.get("reason") or Cause.CUSTOMER) if kind is Kind.SUB_CANCEL else Cause.CUSTOMER,
             behavior=value.get("behavior"),

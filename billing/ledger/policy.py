@@ -7,6 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# Of how many last invoices the mean is taken for what is billed by usage (D6).
+INVOICES = {"excluded": 0, "as_invoiced": 1, "included": 3}
+
+
+class NotAPolicy(ValueError):
+    """A switch has a value that it does not know; the message names the switch and its values."""
+
 
 @dataclass(frozen=True, slots=True)
 class LedgerPolicy:
@@ -23,7 +30,12 @@ class LedgerPolicy:
     post_loss_recovery_days: int = 30  # a payment this long after a loss still counts as its recovery
     first_payment_gate: bool = True  # a trial counts from its first payment, not from its end
     void_pause_stops: bool = True  # collection paused with `void` or `mark_uncollectible` ends the paid period
+    metered: str = "excluded"  # excluded, as_invoiced (the last invoice) or included (the mean of the last three)
     zone: str = "UTC"  # whose calendar day makes a cancellation and a new subscription one change
+
+    def __post_init__(self) -> None:
+        if self.metered not in INVOICES:
+            raise NotAPolicy(f"metered is {self.metered!r}; it must be one of {', '.join(INVOICES)}")
 
 
 DEFAULT = LedgerPolicy()
@@ -35,4 +47,21 @@ STRIPE_LIKE = LedgerPolicy(
     first_payment_gate=False,
     void_pause_stops=False,
 )
-PRESETS = {policy.name: policy for policy in (DEFAULT, STRIPE_LIKE)}
+# The next two are approximations from what these systems document (section 2.4).
+CHARTMOGUL_LIKE = LedgerPolicy(
+    name="chartmogul_like",
+    coupon_once=True,
+    unpaid_is_loss=False,
+    max_past_due_days=None,
+    max_overdue_days=None,
+    void_pause_stops=False,
+    metered="as_invoiced",
+)
+PROFITWELL_LIKE = LedgerPolicy(
+    name="profitwell_like",
+    coupon_once=True,
+    max_past_due_days=None,  # the billing system's own: it ends when Stripe ends it
+    max_overdue_days=None,
+    metered="included",
+)
+PRESETS = {policy.name: policy for policy in (DEFAULT, STRIPE_LIKE, CHARTMOGUL_LIKE, PROFITWELL_LIKE)}

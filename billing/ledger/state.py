@@ -42,6 +42,7 @@ class Sub:
     currency: str
     items: tuple[Item, ...]
     discounts: tuple[Discount, ...]
+    usage: dict[str, tuple[int, ...]] = field(default_factory=dict)  # by metered item: its last invoices
     phase: Phase = Phase.WAITING
     level: Level = mrr.NOTHING
     paused: bool = False

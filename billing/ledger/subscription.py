@@ -12,8 +12,10 @@ from typing import Any
 
 from billing.events import occurrences as seen
 from billing.events.snapshots import Discount, Subscription
+from billing.history import rebuilt
+from billing.ledger.coupons import Coupons
 from billing.ledger.facts import Fact
-from billing.ledger.invoices import Hints, Story, source_of
+from billing.ledger.invoices import Brought, Hints, Story, Usage, brought_by
 from billing.ledger.items import Item, items_of
 from billing.ledger.vocabulary import Cause, Confidence, Kind, LedgerEvent
 
@@ -38,7 +40,8 @@ class Reading:
         self._told, self._hints, self._snapshots = told, hints, snapshots
         self._last: Subscription | None = None
         self._items: tuple[Item, ...] = ()
-        self._discounts: tuple[Discount, ...] = ()
+        self._coupons, self._discounts = Coupons(), tuple[Discount, ...]()
+        self._currency: str | None = None
         self._stage = "unseen"  # unseen, pending, trial, unpaid_trial, running, ended
         self._failing: set[str] = set()  # invoices asked for in vain and not settled since
         self._scheduled: datetime | None = None
@@ -51,20 +54,22 @@ class Reading:
         if self._stage == "ended" or now.status is None:
             return
         self._last = now
-        items = self._items if not now.items_complete and self._items else items_of(now.items)
+        self._currency = self._currency or now.currency
+        foreign = now.currency is not None and now.currency != self._currency  # kept, listed as a problem, not booked
+        items = self._items if foreign or (not now.items_complete and self._items) else items_of(now.items)
+        if not foreign:
+            self._coupons.snapshot(now)
         if self._stage == "unseen":
             self._first(fact, what, items)
         self._advance(fact, now)
         if self._stage == "pending":
-            self._items, self._discounts = items, now.discounts
+            self._items, self._discounts = items, self._coupons.running(self._currency)
             return
         if items != self._items:
             self._items = items
             sure = Confidence.CERTAIN if now.items_complete else Confidence.ASSUMED
             self._say(fact, Kind.SUB_ITEMS, items=items, confidence=sure)
-        if now.discounts_complete and now.discounts != self._discounts:
-            self._discounts = now.discounts
-            self._say(fact, Kind.SUB_DISCOUNTS, discounts=now.discounts)
+        self._discount(fact)
         self._pause(fact, now, before)
         self._schedule(fact, now)
         if now.status == "unpaid" and (before is None or before.status != "unpaid"):
@@ -80,7 +85,7 @@ class Reading:
         created = what.change == "created"
         begun = fact.at if created else min(fact.at, now.created or now.started_at or fact.at)
         self._items = items if what.previous_items is None else items_of(what.previous_items)
-        self._discounts = now.discounts
+        self._discounts = self._coupons.running(self._currency)
         sure = Confidence.CERTAIN if created else Confidence.ASSUMED
         told = "subscription created" if created else f"first seen {fact.at:%Y-%m-%d}"
         if now.status in PENDING:
@@ -100,6 +105,18 @@ class Reading:
 
     def _outlived_trial(self, fact: Fact, now: Subscription) -> bool:
         return now.trial_end is not None and now.trial_end < (now.ended_at or fact.at)
+
+    def discounted(self, fact: Fact, what: seen.DiscountSeen) -> None:
+        """A coupon of the subscription or of the whole customer came or went."""
+        self._coupons.told(what)
+        if self._stage not in ("unseen", "pending", "ended"):
+            self._discount(fact)
+
+    def _discount(self, fact: Fact) -> None:
+        discounts = self._coupons.running(self._currency)
+        if discounts != self._discounts:
+            self._discounts = discounts
+            self._say(fact, Kind.SUB_DISCOUNTS, discounts=discounts)
 
     def _advance(self, fact: Fact, now: Subscription) -> None:
         if self._stage == "pending" and now.status in RUNNING:
@@ -153,8 +170,8 @@ class Reading:
                 fact,
                 Kind.PAYMENT_SUCCEEDED,
                 invoice=latest.id if latest else None,
-                source=source_of(latest, self._hints) if latest else None,
-                evidence="status active",
+                source=found.source if (found := self._brought(latest)) else None,
+                evidence=f"status active; {found.evidence}" if found else "status active",
                 confidence=Confidence.CERTAIN if latest else Confidence.LIKELY,
             )
         self._failing.clear()
@@ -203,15 +220,26 @@ class Reading:
 
     def paid(self, fact: Fact, story: Story) -> None:
         """Cash for an invoice that had failed; the end of a trial; and, when nothing else is owed, current again."""
-        source = source_of(story, self._hints)
+        found = self._brought(story)
+        source, shown = (found.source, f"invoice paid; {found.evidence}") if found else (None, "invoice paid")
         if story.failed_at is not None and story.failed_at <= fact.at and story.billing_reason != FIRST_INVOICE:
-            self._say(fact, Kind.CASH_RECOVERED, invoice=story.id, amount=story.paid, source=source)
+            self._say(fact, Kind.CASH_RECOVERED, invoice=story.id, amount=story.paid, source=source, evidence=shown)
         if self._converts(fact, story):
             self._convert(fact, "first payment")
         if story.id in self._failing:
             self._failing.discard(story.id)
             if not self._failing and not self._still_behind(fact.at):
-                self._say(fact, Kind.PAYMENT_SUCCEEDED, invoice=story.id, source=source, evidence="invoice paid")
+                self._say(fact, Kind.PAYMENT_SUCCEEDED, invoice=story.id, source=source, evidence=shown)
+
+    def _brought(self, story: Story | None) -> Brought | None:
+        return brought_by(story, self._hints) if story else None
+
+    def used(self, fact: Fact, usage: Usage) -> None:
+        """What an invoice charged for the items that are metered."""
+        metered = {item.id for item in self._items if item.metered}
+        charged = tuple((item, minor) for item, minor in usage.charged if item in metered)
+        if charged and self._stage not in ("unseen", "pending", "ended"):
+            self._say(fact, Kind.USAGE, at=usage.at, invoice=usage.invoice, usage=charged, evidence="invoice finalised")
 
     def _converts(self, fact: Fact, story: Story) -> bool:
         trial_end = self._last.trial_end if self._last else None
@@ -266,7 +294,9 @@ class Reading:
         )
 
     def _say(self, fact: Fact, kind: Kind, at: datetime | None = None, **more: Any) -> None:
-        currency = self._last.currency if self._last and self._last.currency else "xxx"  # ISO 4217: no currency
+        currency = self._currency or "xxx"  # ISO 4217: no currency
+        if rebuilt(fact.source) and more.get("confidence", Confidence.CERTAIN) is Confidence.CERTAIN:
+            more["confidence"] = Confidence.LIKELY  # told by what Stripe still shows, not by an event
         self.events.append(
             LedgerEvent(
                 kind,

@@ -22,6 +22,7 @@ class Kind(StrEnum):
     TRIAL_ENDED = "trial_ended"  # it runs, but nobody has paid yet
     SUB_ITEMS = "sub_items"  # the whole item list is replaced
     SUB_DISCOUNTS = "sub_discounts"  # the whole discount list is replaced
+    USAGE = "usage"  # an invoice for metered items was finalised
     PAUSE = "pause"
     RESUME = "resume"
     CANCEL_SCHEDULED = "cancel_scheduled"
@@ -73,6 +74,7 @@ class LedgerEvent:
     discounts: tuple[Discount, ...] = ()
     status: str = "active"  # of SUB_START: active or trialing
     cause: Cause = Cause.CUSTOMER  # of SUB_CANCEL
+    usage: tuple[tuple[str, int], ...] = ()  # of USAGE: what each metered item was charged, in minor units
     behavior: str | None = None  # of PAUSE: void, mark_uncollectible, keep_as_draft
     effective_at: datetime | None = None  # of PAUSE and CANCEL_SCHEDULED
     invoice: str | None = None

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import pytest
+
+from billing.events import stripe_objects as read
 from billing.events.occurrences import Answer, AttemptAnswered, Event, InvoicePaymentPaid, InvoiceRead, SubscriptionSeen
+from billing.events.reading import Reader
 from billing.ledger.facts import facts_of
 from billing.ledger.interpret import ledger_events
 from billing.ledger.movement import Outcome
@@ -87,3 +92,49 @@ def test_a_thin_event_and_its_snapshot_twin_are_one_fact() -> None:
     thin = [replace(event, id=f"thin_{event.id}", snapshot_id=event.id) for event in company.events]
     twins = [fact for event in thin for fact in facts_of(event)]
     assert {fact.source for fact in twins} == {fact.source for fact in company.facts}
+
+
+GERMAN = {"percentage": 19.0, "inclusive": True}
+CITY = {"percentage": 1.5, "inclusive": True}
+ON_TOP = {"percentage": 8.0, "inclusive": False}
+RATES = [
+    # the subscription's default rates, the item's own -> percent within the price
+    ([], [], None),
+    ([GERMAN], [], "19"),
+    ([GERMAN], [CITY], "1.5"),
+    ([], [GERMAN, CITY, ON_TOP], "20.5"),
+    ([ON_TOP], [], None),
+]
+
+
+@pytest.mark.parametrize(("default", "own", "percent"), RATES)
+def test_tax_within_a_price_comes_from_the_items_rates_or_the_subscriptions(
+    default: list[Any], own: list[Any], percent: str | None
+) -> None:
+    row = {"id": "si_1", "tax_rates": own, "quantity": 1, "price": {"id": "p", "unit_amount": 1190}}
+    told = {"id": "sub_1", "status": "active", "default_tax_rates": default, "items": {"data": [row]}}
+    assert read.subscription(Reader(told)).items[0].tax_inclusive_pct == percent
+    before = {"items": {"data": [{**row, "quantity": 2}]}}
+    (item,) = read.previous_items(Reader(told), Reader(before)) or ()
+    assert (item.quantity, item.tax_inclusive_pct) == (2, percent)
+
+
+def line(item: str, amount: object, **more: Any) -> dict[str, Any]:
+    return {"subscription_item": item, "amount": amount, **more}
+
+
+def test_an_invoice_says_what_its_items_were_charged_as_far_as_they_may_be_usage() -> None:
+    licensed = {"price": {"recurring": {"usage_type": "licensed"}}}
+    metered = {"plan": {"usage_type": "metered"}}
+    since_basil = {"parent": {"subscription_item_details": {"subscription_item": "si_2", "proration": False}}}
+    lines_told = [
+        line("si_0", 500, **licensed),
+        line("si_1", 100, **metered),
+        line("si_1", 11, **metered),
+        line("si_1", -70, proration=True, **metered),
+        {"amount": 5, **since_basil},
+        line("si_3", "many"),
+        {"amount": 900},
+    ]
+    told = {"id": "in_1", "currency": "usd", "amount_due": 1, "lines": {"data": lines_told}}
+    assert read.invoice(Reader(told)).charged == (("si_1", 111), ("si_2", 5))

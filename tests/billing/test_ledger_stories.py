@@ -236,6 +236,8 @@ SOURCES = [
     (None, True, False, False, "outside_stripe"),
     (None, False, True, False, "card_updater"),
     (None, False, False, True, "stripe_retry"),
+    ("staff_anna", False, True, True, "staff"),
+    ("staff_anna", True, False, False, "outside_stripe"),
     ("other", False, False, True, "our_message"),
     ("other", False, False, False, "customer"),
 ]
@@ -250,6 +252,7 @@ def test_one_source_for_each_recovery(key: str | None, outside: bool, updated: b
         company.tell(on("03-07"), NoticeEnded("in_1", "first", "accepted"), "reprieve.notice")
     company.pays(on("03-09"), key=key, paid_out_of_band=outside)
     assert company.book().cases[0].source == source
+    assert company.book().cases[0].evidence.startswith("invoice paid; ")
 
 
 def test_a_refund_of_a_recovered_payment_is_cash_and_no_movement() -> None:

@@ -18,6 +18,7 @@ from tests.store.rows import CASE, add_action, add_attempt, add_inbox
 from worker import store
 from worker import tables as t
 from worker.db import Database
+from worker.schema import metadata
 
 LIVE_ATTEMPTS = ("sending", "processing", "unknown")
 OVER = ("succeeded", "failed", "cancelled")
@@ -125,7 +126,7 @@ def test_the_books_and_the_audit_only_grow(db: Database) -> None:
 @pytest.mark.parametrize("name", ["fact", "entry", "posting", "audit"])
 def test_replacing_a_row_in_sqlite_is_no_way_around(sqlite_url: str, name: str) -> None:
     db = Database(sqlite_url)
-    columns = ", ".join(f'"{each.name}"' for each in t.metadata.tables[name].columns)
+    columns = ", ".join(f'"{each.name}"' for each in metadata.tables[name].columns)
     replaced = f"INSERT OR REPLACE INTO {name} ({columns}) SELECT {columns} FROM {name}"  # noqa: S608 - our own names
     with db.begin() as connection:
         a_row_of(connection, name)

@@ -1,0 +1,101 @@
+"""Closing a month: what was reported stays as it was reported, and what becomes known later stands in the next month.
+
+From the close on, entries that belong to the month, or to any before it, are posted to the first open month; that is
+the prior-period adjustment. The closed report is folded again from what was known at its close, and comes out the
+same; the restated view folds all that is known now.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, func, insert, select, text
+
+from billing.ledger.movement import Book
+from billing.ledger.policy import DEFAULT, PRESETS
+from billing.report.bridge import Basis, Bridge, bridges
+from billing.report.period import Period
+from worker import booklock, books, identity
+from worker import tables as t
+from worker.app import App
+from worker.closed import Closed, Horizon, all_of, latest, posted
+from worker.store import Owner
+
+
+class CannotClose(ValueError):
+    """The month is not over, or it is closed already; the message says which, and since when."""
+
+
+def close(app: App, owner: Owner, month: str, by: str) -> Closed:
+    """Close a month, and with it every month before. Raises NotAPeriod and CannotClose."""
+    period = Period.month(month, app.settings.reporting_timezone)
+    if app.now() < period.closes:
+        raise CannotClose(f"{month} is not over before {period.closes:%Y-%m-%d %H:%M} UTC")
+    books.keep(app)
+    with app.db.begin() as db:
+        booklock.hold(db)
+        if db.dialect.name == "postgresql":  # who is writing facts now is waited for, who comes later waits for us
+            db.execute(text("LOCK TABLE fact, identity IN SHARE MODE"))
+        last = latest(db, owner)
+        if last is not None and last.month >= month:
+            raise CannotClose(f"{last.month} was closed at {last.closed_at:%Y-%m-%d %H:%M} UTC by {last.by}")
+        now = app.now()
+        while books.keep_batch(app, db, now, alone=True):
+            pass
+        made = Closed(
+            owner=owner,
+            month=month,
+            closed_at=now,
+            by=by,
+            zone=period.zone,
+            policy=DEFAULT.name,
+            horizon=Horizon(
+                int(db.scalar(select(func.max(t.fact.c.id)).where(owner.of(t.fact))) or 0),
+                identity.last_row(db, owner),
+            ),
+            closing=posted(db, owner, month),
+        )
+        db.execute(
+            insert(t.period_close),
+            {
+                **owner.key,
+                "month": made.month,
+                "closed_at": made.closed_at,
+                "by": made.by,
+                "zone": made.zone,
+                "policy": made.policy,
+                "last_fact": made.horizon.fact,
+                "last_identity": made.horizon.identity,
+                "closing": dict(made.closing),
+            },
+        )
+    return made
+
+
+# ---------------------------------------------------------------- the two views
+
+
+def as_closed(db: Connection, closed: Closed) -> Book:
+    """The book as it was known when the month was closed, the same whenever it is asked for."""
+    return books.whole(db, closed.owner, closed.closed_at, closed.horizon, PRESETS[closed.policy])
+
+
+def report(db: Connection, closed: Closed, basis: Basis = Basis.NETTED) -> tuple[Bridge, ...]:
+    """The bridges of a closed month as known at its close, with the prior-period adjustment it was closed with."""
+    made = bridges(as_closed(db, closed), closed.period, basis, closed.policy)
+    return adjusted(db, closed.owner, made)
+
+
+def restated(db: Connection, closed: Closed, now: datetime, basis: Basis = Basis.NETTED) -> tuple[Bridge, ...]:
+    """The same month by all that is known now."""
+    return bridges(books.whole(db, closed.owner, now), closed.period, basis, f"{closed.policy}, restated")
+
+
+def adjusted(db: Connection, owner: Owner, made: tuple[Bridge, ...]) -> tuple[Bridge, ...]:
+    """Bridges that open where a closed month ended, each beside the figure that was printed then; others unchanged."""
+    ends = {(each.period.end, each.zone): each.closing for each in all_of(db, owner)}
+    found = []
+    for each in made:
+        closing = ends.get((each.period.start, each.period.zone))
+        found.append(each if closing is None else each.after_close(closing.get(each.unit, 0)))
+    return tuple(found)
