@@ -98,8 +98,18 @@ class Bridge:
         return self._of_start(self.retained - self.kept)
 
     @property
+    def logo_retention(self) -> Fraction | None:
+        """Customers of the base who are still there; not a measure of revenue."""
+        return Fraction(self.logos_start - self.logos_lost, self.logos_start) if self.logos_start else None
+
+    @property
     def nrr_if_at_risk_lost(self) -> Fraction | None:
         return self._of_start(self.retained - self.at_risk_base)
+
+    @property
+    def nrr_without_recovery(self) -> Fraction | None:
+        """As if what was recovered and is still counted at the close were not there."""
+        return self._of_start(self.retained - self.recovered_live)
 
     def _of_start(self, minor: int) -> Fraction | None:
         return Fraction(minor, self.start) if self.start else None
@@ -136,17 +146,44 @@ def bridge(
     """One checked bridge in one currency, of all customers or of those named."""
     by_customer = rows.histories(book)
     chosen = sorted(by_customer) if customers is None else sorted(set(customers) & by_customer.keys())
+    found = rows_of({customer: by_customer[customer] for customer in chosen}, period, currency, basis)
+    return added(found, period, currency, book.until, basis, policy)
+
+
+def rows_of(
+    by_customer: Mapping[str, History], period: Period, currency: Currency, basis: Basis = Basis.NETTED
+) -> list[Row]:
+    """Each customer's part of a bridge, in the order given."""
     row_of = _ROW_OF[basis]
-    total = rows.totals(row_of(customer, by_customer[customer], period, currency) for customer in chosen)
+    return [row_of(customer, history, period, currency) for customer, history in by_customer.items()]
+
+
+def added(
+    parts: Iterable[Row],
+    period: Period,
+    currency: Currency,
+    as_known: datetime,
+    basis: Basis = Basis.NETTED,
+    policy: str = "default",
+) -> Bridge:
+    """The checked bridge of some customers' rows."""
+    total = rows.totals(parts)
     return Bridge(
         period=period,
         basis=basis,
         unit=currency.code + MONTHLY,
         currency_basis=currency.basis,
         policy=policy,
-        as_known=book.until,
+        as_known=as_known,
         **{name: getattr(total, name) for name in Row.__slots__ if name != "customer"},
     ).check()
+
+
+def nrr_as_reported(parts: Iterable[Row]) -> Fraction | None:
+    """The base at closing rates over the base at opening rates: a memo (D20), because currency is no retention."""
+    base = [row for row in parts if row.start]
+    start = sum(row.start for row in base)
+    return Fraction(sum(row.end for row in base), start) if start else None
 
 
 def bridges(book: Book, period: Period, basis: Basis = Basis.NETTED, policy: str = "default") -> tuple[Bridge, ...]:

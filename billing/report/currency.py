@@ -6,12 +6,16 @@ difference to the closing rates is its own line. No rate is ever guessed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from fractions import Fraction
 
 from billing.ledger.mrr import half_up
 from billing.money import exponent
+from billing.report.period import Period
 
 
 class NoRate(LookupError):
@@ -28,6 +32,8 @@ class Currency:
     code: str
     opening: Mapping[str, Fraction] | None = field(default=None)
     closing: Mapping[str, Fraction] | None = field(default=None)
+    opens: date | None = None  # the days of the rates, for the words of NoRate
+    closes: date | None = None
 
     def includes(self, currency: str) -> bool:
         return currency == self.code or self.opening is not None
@@ -48,9 +54,52 @@ class Currency:
             return Fraction(1)
         rate = (rates or {}).get(currency)
         if rate is None:
-            raise NoRate(f"no {when} rate from {currency.upper()} to {self.code.upper()}")
+            day = self.opens if when == "opening" else self.closes
+            on = f" for {day}" if day else ""
+            raise NoRate(f"no {when} rate from {currency.upper()} to {self.code.upper()}{on}")
         return rate * Fraction(10) ** (exponent(self.code) - exponent(currency))
 
     @property
     def basis(self) -> str:
         return "constant currency, opening rates" if self.opening is not None else f"native {self.code.upper()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """A table of exchange rates into `code`, whoever read it: by currency, the days in order and their rates.
+
+    A day without a rate of its own (weekends, holidays) takes the latest of the `carry_days` before it, none older.
+    """
+
+    code: str
+    days: Mapping[str, tuple[date, ...]]
+    worth: Mapping[str, tuple[Fraction, ...]]  # of one whole unit, in whole units of `code`
+    carry_days: int = 7
+
+    @classmethod
+    def of(cls, code: str, rows: Iterable[tuple[date, str, Fraction]], carry_days: int = 7) -> Rates:
+        """From (day, currency, what one unit of it is worth in `code`); a later row for the same day replaces."""
+        table: dict[str, dict[date, Fraction]] = defaultdict(dict)
+        for day, currency, rate in rows:
+            table[currency.lower()][day] = rate
+        listed = {currency: sorted(by_day.items()) for currency, by_day in table.items()}
+        return cls(
+            code.lower(),
+            {currency: tuple(day for day, _ in pairs) for currency, pairs in listed.items()},
+            {currency: tuple(rate for _, rate in pairs) for currency, pairs in listed.items()},
+            carry_days,
+        )
+
+    def on(self, day: date) -> dict[str, Fraction]:
+        """The rates that hold on a day; a currency without one is left out, and `Currency` raises NoRate for it."""
+        found = {}
+        for currency, days in self.days.items():
+            at = bisect_right(days, day) - 1
+            if at >= 0 and day - days[at] <= timedelta(days=self.carry_days):
+                found[currency] = self.worth[currency][at]
+        return found
+
+    def currency(self, period: Period, today: date) -> Currency:
+        """Opening rates of the period's first day, closing rates of the next period's; of today while it still runs."""
+        closes = min(period.end, today)
+        return Currency(self.code, self.on(period.start), self.on(closes), period.start, closes)

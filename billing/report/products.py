@@ -16,7 +16,7 @@ from billing.ledger.movement import Book, Step
 from billing.ledger.mrr import largest_remainder
 from billing.report.currency import Currency
 from billing.report.period import Period
-from billing.report.rows import histories
+from billing.report.rows import History, histories
 
 
 @dataclass(slots=True)
@@ -35,15 +35,20 @@ class ProductRow:
 
 def by_product(book: Book, period: Period, currency: Currency) -> dict[str, ProductRow]:
     """One row per product that any customer had at either end."""
+    return products_of(histories(book).values(), period, currency)
+
+
+def products_of(customers: Iterable[History], period: Period, currency: Currency) -> dict[str, ProductRow]:
+    """The same of some customers' histories."""
     rows: dict[str, ProductRow] = defaultdict(ProductRow)
-    for history in histories(book).values():
-        opening = _holdings(history.steps, period.opens, currency)
-        closing = _holdings(history.steps, period.closes, currency)
+    for history in customers:
+        opening = holdings(history.steps, period.opens, currency)
+        closing = holdings(history.steps, period.closes, currency)
         _add(rows, opening, closing)
     return {product: rows[product] for product in sorted(rows)}
 
 
-def _holdings(steps: Iterable[Step], before: datetime, currency: Currency) -> dict[str, int]:
+def holdings(steps: Iterable[Step], before: datetime, currency: Currency) -> dict[str, int]:
     """What a customer had of each product just before an instant; the cents are spread as the total was rounded."""
     last = {step.subscription: step for step in steps if step.at < before and currency.includes(step.currency)}
     held: dict[str, dict[str, Fraction]] = defaultdict(lambda: defaultdict(Fraction))

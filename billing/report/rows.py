@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from billing.ledger.movement import Book, Case, Line, Movement, Standing, Step
+from billing.ledger.movement import Book, Case, Cash, Line, Movement, Standing, Step
 from billing.report.currency import Currency
 from billing.report.period import Period
 
@@ -51,6 +51,7 @@ class History:
 
     movements: list[Movement] = field(default_factory=list)
     cases: list[Case] = field(default_factory=list)
+    cash: list[Cash] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     standings: list[Standing] = field(default_factory=list)
 
@@ -61,6 +62,8 @@ def histories(book: Book) -> dict[str, History]:
         by_customer[movement.customer].movements.append(movement)
     for case in book.cases:
         by_customer[case.customer].cases.append(case)
+    for cash in book.cash:
+        by_customer[cash.customer].cash.append(cash)
     for step in book.steps:
         by_customer[step.customer].steps.append(step)
     for standing in book.standings:
@@ -70,7 +73,7 @@ def histories(book: Book) -> dict[str, History]:
 
 def netted(customer: str, history: History, period: Period, currency: Currency) -> Row:
     """What the customer had at both ends, and by which line it changed."""
-    row, inside = _frame(customer, history, period, currency)
+    row, inside = framed(customer, history, period, currency)
     if row.start:
         _net(row, inside, history, period.closes, currency)
     else:
@@ -80,7 +83,7 @@ def netted(customer: str, history: History, period: Period, currency: Currency) 
 
 def activity(customer: str, history: History, period: Period, currency: Currency) -> Row:
     """Every movement as it was posted."""
-    row, inside = _frame(customer, history, period, currency)
+    row, inside = framed(customer, history, period, currency)
     losses = {movement.key for movement, _ in inside if movement.line is Line.INVOLUNTARY}
     for movement, minor in inside:
         match movement.line:
@@ -105,7 +108,7 @@ def activity(customer: str, history: History, period: Period, currency: Currency
     return row
 
 
-def _frame(
+def framed(
     customer: str, history: History, period: Period, currency: Currency
 ) -> tuple[Row, list[tuple[Movement, int]]]:
     """Both ends and what is at risk, and the period's movements as differences of converted levels."""
@@ -136,14 +139,14 @@ def _risk(row: Row, history: History, closes: datetime, currency: Currency) -> N
     for case in history.cases:
         open_then = case.opened_at < closes and (case.closed_at is None or case.closed_at >= closes)
         if open_then and currency.includes(case.opened.currency):
-            minor = _level(history.steps, case.subscription, closes, currency)
+            minor = level_before(history.steps, case.subscription, closes, currency)
             row.at_risk += minor
             row.at_risk_base += minor if row.start else 0
             row.at_risk_cases += 1
             row.at_risk_since = min(row.at_risk_since or case.opened_at, case.opened_at)
 
 
-def _level(steps: Sequence[Step], subscription: str, before: datetime, currency: Currency) -> int:
+def level_before(steps: Sequence[Step], subscription: str, before: datetime, currency: Currency) -> int:
     """What the subscription counted just before an instant, at opening rates."""
     last = None
     for step in steps:
@@ -184,7 +187,7 @@ def _net(
     for restored in _grossed_up(inside, sums):
         row.gross_involuntary_churn += restored.minor
         row.recovered_involuntary_churn += restored.minor
-        row.recovered_live += min(restored.minor, _level(history.steps, restored.subscription, closes, currency))
+        row.recovered_live += min(restored.minor, level_before(history.steps, restored.subscription, closes, currency))
     row.late_recovery = sums.late
     start, end = row.start, row.retained
     if end >= start:
