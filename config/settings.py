@@ -10,6 +10,7 @@ import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -20,8 +21,11 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from billing.notices.address import BadAddress, parse
+
 PREFIX = "REPRIEVE_"
 Mode = Literal["observe", "notify", "weave", "own"]
+Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 
 
 class Account(BaseModel):
@@ -111,6 +115,15 @@ class Settings(BaseSettings):
     )
     reporting_timezone: str = Field("UTC", description="Time zone in which months begin in reports.")
 
+    digest_to: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Addresses of the team that get the weekly NRR digest, separated by commas; none sends none."
+    )
+    digest_weekday: Weekday = Field("monday", description="Day on which the digest of the last seven days is sent.")
+    digest_hour: int = Field(8, ge=0, le=23, description="Hour of that day, in digest_timezone.")
+    digest_timezone: str | None = Field(
+        None, description="Time zone of the digest and of its week; reporting_timezone without it."
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least important level that is logged."
     )
@@ -129,11 +142,29 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
-    @field_validator("stripe_webhook_secrets", mode="before")
+    @field_validator("stripe_webhook_secrets", "digest_to", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         parts = value.split(",") if isinstance(value, str) else value
         return tuple(part.strip() if isinstance(part, str) else part for part in parts if str(part).strip())
+
+    @field_validator("digest_to")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for number, address in enumerate(value, start=1):
+            try:
+                parse(address)
+            except BadAddress as bad:
+                raise ValueError(f"address {number}: {bad}") from None
+        return value
+
+    @field_validator("digest_timezone")
+    @classmethod
+    def _zone(cls, value: str | None) -> str | None:
+        try:
+            return value and ZoneInfo(value).key
+        except (OSError, ValueError, ZoneInfoNotFoundError):
+            raise ValueError("no such time zone; write one like Europe/Berlin") from None
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:

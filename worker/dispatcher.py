@@ -1,18 +1,20 @@
 """The sweep: finds every row that is due, whether or not a bell announced it. Every worker process runs one.
 
-There is no leader: claims skip what another worker holds, so any number of sweeps have the effect of one.
+There is no leader: claims skip what another worker holds, so any number of sweeps have the effect of one. What is
+done by the hour and by the day (`worker/reconcile.py`) has a thread of its own, so that it keeps nobody waiting.
 """
 
 from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from worker import books, flow
+from worker import books, digest, flow, reconcile
 from worker.app import App
 from worker.db import is_outage
 from worker.metrics import SWEEP_FINDS
@@ -42,21 +44,30 @@ class Dispatcher:
         self._app = app
         self._rng = rng or random.Random()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+        hands = 1 if app.db.sqlite else max(1, app.settings.worker_threads // 2)
+        self._threads = [
+            threading.Thread(target=self._run, args=(work,), name=name, daemon=True)
+            for name, work in (
+                ("dispatcher", lambda: sweep(app, hands)),
+                ("reconciler", lambda: reconcile.run_due(app)),
+                ("digest", lambda: digest.send_due(app)),
+            )
+        ]
 
     def start(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self, timeout: float = 30.0) -> None:
         """Ask for the end and wait for the sweep under way."""
         self._stop.set()
-        self._thread.join(timeout)
+        for thread in self._threads:
+            thread.join(timeout)
 
-    def _run(self) -> None:
-        hands = 1 if self._app.db.sqlite else max(1, self._app.settings.worker_threads // 2)
+    def _run(self, work: Callable[[], object]) -> None:
         while not self._stop.is_set():
             try:
-                sweep(self._app, hands)
+                work()
             except DBAPIError as error:
                 if not is_outage(error):
                     log.exception("sweep_failed")

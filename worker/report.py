@@ -11,18 +11,13 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
 from typing import TextIO
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, func, select, tuple_
 
-from billing.ledger.book import book
 from billing.ledger.entry import AT_RISK, GOOD
-from billing.ledger.facts import Fact, facts_of
-from billing.ledger.interpret import ledger_events
 from billing.ledger.movement import Book
-from billing.ledger.policy import DEFAULT
 from billing.money import Amount
 from billing.report import render
 from billing.report.bridge import Bridge, bridges
@@ -31,7 +26,6 @@ from worker import books
 from worker import tables as t
 from worker.app import App
 from worker.store import Owner
-from worker.values import event_from_json
 
 
 class BooksDisagree(ValueError):
@@ -128,19 +122,7 @@ def check_postings(db: Connection, owner: Owner, shown: Bridge) -> None:
 
 def fold(db: Connection, owner: Owner, until: datetime) -> Book:
     """Every customer's facts as one book."""
-    return book((event for facts in _facts(db, owner) for event in ledger_events(facts)), DEFAULT, until)
-
-
-def _facts(db: Connection, owner: Owner) -> Iterator[list[Fact]]:
-    """Customer by customer."""
-    fact = t.fact
-    rows = db.execution_options(yield_per=1_000).execute(
-        select(fact.c.customer, fact.c.body, fact.c.recorded_at)
-        .where(owner.of(fact), fact.c.customer.is_not(None))
-        .order_by(fact.c.customer, fact.c.id)
-    )
-    for _, of_one in groupby(rows, key=lambda row: row.customer):
-        yield [fact for row in of_one for fact in facts_of(event_from_json(row.body), row.recorded_at)]
+    return books.whole(db, owner, until)
 
 
 def owners(app: App, account: str | None = None) -> list[Owner]:

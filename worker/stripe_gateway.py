@@ -10,11 +10,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
+from urllib.parse import urlencode
 
 import requests
 import stripe
@@ -145,7 +146,9 @@ class Gateway:
         except (stripe.AuthenticationError, stripe.PermissionError) as error:
             raise StripeRefused(_words(error)) from error
         except stripe.InvalidRequestError as error:
-            if error.http_status == 404:
+            if (
+                error.http_status == 404 or error.code == "resource_missing"
+            ):  # a cursor that is gone is answered with 400
                 raise StripeMissing(_words(error)) from error
             raise StripeAway(_words(error)) from error
         except (stripe.StripeError, ValueError) as error:
@@ -201,6 +204,22 @@ class Gateway:
         if not url.startswith(("/v1/", "/v2/")):
             raise StripeMissing(f"not an address of Stripe's API: {url[:80]!r}")
         return self._ask("fetch", lambda: self._client.raw_request("get", url))
+
+    def page(self, path: str, params: Mapping[str, Any], after: str | None = None) -> tuple[list[dict[str, Any]], bool]:
+        """Up to 100 objects of a list, newest first, those after the named one; and whether more follow."""
+        asked = {"limit": 100, **params, **({"starting_after": after} if after else {})}
+        query = urlencode(asked, doseq=True)
+        found = self._ask(path, lambda: self._client.raw_request("get", f"{path}?{query}"))
+        return [dict(thing) for thing in found.get("data", [])], bool(found.get("has_more"))
+
+    def pages(self, path: str, params: Mapping[str, Any], after: str | None = None) -> Iterator[list[dict[str, Any]]]:
+        """All pages of a list, each read when it is asked for; pagination goes on from `after`."""
+        more = True
+        while more:
+            things, more = self.page(path, params, after)
+            yield things
+            after = things[-1]["id"] if things else None
+            more = more and bool(things)
 
     def pay(self, invoice: str, body: Mapping[str, Any], key: str) -> Paid:
         """Ask Stripe once to collect an open invoice; `body` and `key` are those of the attempt's row."""
