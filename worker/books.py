@@ -57,14 +57,15 @@ def keep_batch(app: App, db: Connection, now: datetime, alone: bool = False) -> 
     own locks, which their events may hold while waiting for the caller, are left out.
     """
     due = select(t.to_book).where(t.to_book.c.due_at <= now).order_by(t.to_book.c.due_at)
-    waiting = db.execute(due.limit(BATCH).with_for_update(skip_locked=True)).all()
-    for owner, customers in _by_owner(waiting).items():
+    waiting = db.execute(due.limit(BATCH)).all()
+    for owner, listed in _by_owner(waiting).items():
         known = identity.known(db, owner)
-        concerned = _concerned(known, customers)
         if not alone:
-            store.lock(db, owner, concerned)
-        db.execute(delete(t.to_book).where(owner.of(t.to_book), t.to_book.c.customer.in_(customers)))
-        folded = _fold(store.facts_of(db, owner, concerned), known, now)
+            # Customers before rows, as everywhere: whoever adds a fact holds the customer and then wants the row.
+            store.lock(db, owner, _concerned(known, listed))
+        taken = delete(t.to_book).where(owner.of(t.to_book), t.to_book.c.customer.in_(listed))
+        customers = [row.customer for row in db.execute(taken.returning(t.to_book.c.customer))]
+        folded = _fold(store.facts_of(db, owner, _concerned(known, customers)), known, now)
         first_open = closed.first_open(db, owner)
         for customer, made in folded.items():
             lacking = corrections(booked(db, owner, customer), entries_of(made))
