@@ -97,6 +97,24 @@ class Settings(BaseSettings):
     )
     mail_from: str = Field("billing@localhost", description="Sender address of the messages.")
     mail_from_name: str = Field("Billing", description="Sender name; also how the merchant is named in messages.")
+    support_email: str | None = Field(
+        None, description="Where customers may ask; without it they are told to reply to the message."
+    )
+    brand_colour: str = Field(
+        "#1f5eff", pattern=r"^#[0-9A-Fa-f]{6}$", description="Colour of the button in messages, as #rrggbb."
+    )
+    brand_logo_url: str | None = Field(
+        None,
+        max_length=500,
+        pattern=r"^https://[A-Za-z0-9.-]+/[A-Za-z0-9._~/%-]+$",
+        description="Logo in messages, https and 132 pixels wide; without it your name stands there.",
+    )
+    brand_address: str | None = Field(
+        None, max_length=300, description="Postal address at the foot of messages; many countries want one."
+    )
+    default_language: Literal["de", "en", "es", "fr", "ja", "pt"] = Field(
+        "en", description="Language of customers who chose none and whose country says nothing."
+    )
     mailbox_dir: Path | None = Field(
         None, description="A folder that messages are written to as .eml files, for trying out."
     )
@@ -157,6 +175,14 @@ class Settings(BaseSettings):
             except BadAddress as bad:
                 raise ValueError(f"address {number}: {bad}") from None
         return value
+
+    @field_validator("support_email")
+    @classmethod
+    def _support(cls, value: str | None) -> str | None:
+        try:
+            return value and str(parse(value))
+        except BadAddress as bad:
+            raise ValueError(str(bad)) from None
 
     @field_validator("digest_timezone")
     @classmethod

@@ -17,6 +17,8 @@ from worker.db import Database
 from worker.policies import Policies
 from worker.rendering import Renderer
 from worker.stripe_gateway import Gateways
+from worker.templates.brand import brand_of
+from worker.templates.versions import Versions
 
 
 class Bell(Protocol):
@@ -65,7 +67,7 @@ def build(
         stripe=Gateways(settings, db.outside_transaction, sleep),
         channels=_channels(settings, now),
         policies=Policies(settings, db, now),
-        renderer=Renderer(),
+        renderer=Renderer(brand=brand_of(settings), edits=Versions(db).active),
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import structlog
 from sqlalchemy import Connection, select, update
@@ -19,7 +20,7 @@ from billing.case import RecoveryCase
 from billing.declines import Tell, classify
 from billing.events.occurrences import Event, InvoiceRead, NoticeEnded
 from billing.notices import address
-from billing.notices.compose import Links, Notice, Person, Skip, compose, dedup_key, message_id
+from billing.notices.compose import Habits, Links, Notice, Person, Skip, compose, dedup_key, message_id
 from billing.notices.sequence import Step
 from worker import crash, metrics, outbox, store
 from worker.absorb import absorb_one, read_event
@@ -108,6 +109,7 @@ def _prepare(app: App, claim: Claim) -> Ready | Skip:
         card=seen.card if seen else None,
         tell=_tell(app, case),
         next_try=next_try or case.stripe_next_attempt,
+        habits=Habits(app.settings.default_language, ZoneInfo(app.settings.reporting_timezone)),
     )
     return _render(app, case, step, composed) if isinstance(composed, Notice) else composed
 
@@ -127,6 +129,7 @@ def _person(db: Connection, claim: Claim, seen: InvoiceRead | None) -> Person:
         (seen and seen.invoice.customer_email) or (row.email if row else None),
         (seen and seen.invoice.customer_name) or (row.name if row else None),
         (row.locale,) if row and row.locale else (),
+        row.country if row else None,
     )
 
 

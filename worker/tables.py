@@ -20,6 +20,7 @@ from sqlalchemy.types import Integer
 
 from worker.columns import Big, Flag, Instant, Json
 from worker.schema import metadata, objects, one_of, required, rows, where
+from worker.templates import tables as _of_templates  # noqa: F401  # they belong to the same metadata
 
 # ---------------------------------------------------------------- what Stripe told us
 

@@ -11,14 +11,17 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, tzinfo
 from urllib.parse import urlsplit
 
 from billing.case import NO_SILENT_RETRY, RecoveryCase, State
-from billing.declines import USUAL_TELL, Tell
+from billing.declines import Tell
 from billing.events.snapshots import Card
+from billing.money import Amount
 from billing.notices import address
-from billing.notices.sequence import SILENT, Step
+from billing.notices.language import DEFAULT, locales_of, zone_of
+from billing.notices.reasons import reason_of
+from billing.notices.sequence import AFTER_THE_END, AHEAD, ASKING, SILENT, Step
 
 Context = Mapping[str, str | int]
 
@@ -57,6 +60,24 @@ class Person:
     email: str | None
     name: str | None = None
     locales: tuple[str, ...] = ()
+    country: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What a message is about while nothing has failed. `expires` is the card's last month (`2026-04`)."""
+
+    amount: Amount | None = None
+    renews_at: datetime | None = None
+    expires: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How the merchant writes: the language and the calendar for whom we know neither."""
+
+    language: str = DEFAULT
+    zone: tzinfo = UTC
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +101,7 @@ class Skip:
 
 def compose(
     step: Step,
-    case: RecoveryCase,
+    about: RecoveryCase | Ahead,
     person: Person,
     merchant: str,
     link: str | None,
@@ -90,11 +111,15 @@ def compose(
     card: Card | None = None,
     tell: Tell | None = None,
     next_try: datetime | None = None,
+    open_invoices: int = 1,
+    promised_on: date | None = None,
+    habits: Habits = Habits(),
 ) -> Notice | Skip:
-    """The message of this step about this case as it is now, or why there is none.
+    """The message of this step about a case as it is now, or about what lies ahead; or why there is none.
 
     `link` is the hosted page of the same invoice at Stripe. `tell` is what the decline table lets the customer hear;
-    without it the usual word of the decline class. `next_try` is the next planned attempt, ours or Stripe's.
+    without it the usual word of the decline class. `next_try` is the next planned attempt, ours or Stripe's. Days are
+    those of the customer's calendar.
     """
     if not person.email:
         return Skip("the customer has no e-mail address")
@@ -102,47 +127,98 @@ def compose(
         to = address.parse(person.email)
     except address.BadAddress as bad:
         return Skip(str(bad))
-    if because := _not_now(step, case):
+    if because := _not_now(step, about, promised_on):
         return Skip(because)
     url = safe_link(link, links)
-    if not url and step is Step.PAYMENT_FAILED:
+    if not url and step is not Step.RECOVERED:
         return Skip("the invoice has no payment page at Stripe that we may link to")
-    tell = tell or USUAL_TELL[case.decline_class]
     name = clean(person.name)
     context: dict[str, str | int] = {
         "merchant": clean(merchant),
         "name": name if _greetable(name) else "",
-        "amount": case.amount.minor,
-        "currency": case.amount.currency,
-        "invoice": clean(case.number),
-        "brand": BRANDS.get((card and card.brand) or case.brand or "", ""),
-        "last4": card.last4 if card and card.last4 and re.fullmatch(r"[0-9]{4}", card.last4) else "",
+        **_owed(about, card),
         "url": url,
         "host": urlsplit(url).hostname or "",
     }
-    if step is Step.PAYMENT_FAILED:
+    zone = zone_of(person.country, habits.zone)
+    if isinstance(about, RecoveryCase) and step in ASKING:
         context |= {
-            "reason": "overdue" if case.collection_method == "send_invoice" else tell.value,
-            "next_try": _next_try(case, next_try, now),
+            "reason": reason_of(about, tell).value,
+            "next_try": _next_try(about, next_try, now, zone),
+            **_until(about.deadline, now, zone),
+            "count": max(open_invoices, 1),
         }
-    return Notice(step, step.value, to, name, person.locales, context)
+        if because := _not_today(step, about.deadline, now, zone):
+            return Skip(because)
+    if step is Step.PROMISE_REMINDER:
+        context["promised_on"] = promised_on.isoformat() if promised_on else ""
+    if isinstance(about, Ahead):
+        context |= {"renews_on": _day(about.renews_at, zone), "expires": about.expires or ""}
+    return Notice(step, step.value, to, name, locales_of(person.locales, person.country, habits.language), context)
 
 
-def _not_now(step: Step, case: RecoveryCase) -> str:
+def _not_now(step: Step, about: RecoveryCase | Ahead, promised_on: date | None) -> str:
     """Why this message would be wrong, seen from the case as it is at this moment; empty when it is right."""
+    if isinstance(about, Ahead) or step in AHEAD:
+        return _not_ahead(step, about)
     if step is Step.RECOVERED:
-        return "" if case.state is State.RECOVERED else f"the case is {case.state}, not recovered"
-    if not case.live or case.state in SILENT:
-        return f"the case is {case.state}: {case.because}".removesuffix(": ")
-    return "" if case.amount.minor > 0 else "nothing is owed any more"
+        return "" if about.state is State.RECOVERED else f"the case is {about.state}, not recovered"
+    if step in AFTER_THE_END:
+        return "" if about.state is State.LOST else f"the case is {about.state}, not lost"
+    if not about.live or about.state in SILENT:
+        return f"the case is {about.state}: {about.because}".removesuffix(": ")
+    if step is Step.PROMISE_REMINDER and promised_on is None:
+        return "nobody promised a day"
+    return "" if about.amount.minor > 0 else "nothing is owed any more"
 
 
-def _next_try(case: RecoveryCase, at: datetime | None, now: datetime) -> str:
-    """The day of the next attempt (`2026-03-05`, UTC), empty when the customer has to act or nothing is planned."""
+def _not_ahead(step: Step, about: RecoveryCase | Ahead) -> str:
+    if not isinstance(about, Ahead) or step not in AHEAD:
+        return f"{step} is not a message about this"
+    if step is Step.CARD_EXPIRING and not re.fullmatch(r"20[0-9]{2}-(0[1-9]|1[0-2])", about.expires or ""):
+        return "it is not known when the card expires"
+    if step is Step.RENEWAL_COMING and (about.renews_at is None or about.amount is None or about.amount.minor <= 0):
+        return "no renewal is known"
+    return ""
+
+
+def _not_today(step: Step, deadline: datetime, now: datetime, zone: tzinfo) -> str:
+    """Why a message that names the days left would say something untrue; one that waited overnight may."""
+    left = int(_until(deadline, now, zone)["days_left"])
+    if step is Step.LAST_DAY and (left or now >= deadline):
+        return f"the last day is {_day(deadline, zone)}"
+    return "no day is left" if step is Step.BEFORE_DEADLINE and not left else ""
+
+
+def _owed(about: RecoveryCase | Ahead, card: Card | None) -> dict[str, str | int]:
+    """How much, for which invoice, and from which card."""
+    case = about if isinstance(about, RecoveryCase) else None
+    brand = (card and card.brand) or (case and case.brand) or ""
+    return {
+        "amount": about.amount.minor if about.amount else 0,
+        "currency": about.amount.currency if about.amount else "usd",
+        "invoice": clean(case.number) if case else "",
+        "brand": BRANDS.get(brand, ""),
+        "last4": card.last4 if card and card.last4 and re.fullmatch(r"[0-9]{4}", card.last4) else "",
+    }
+
+
+def _until(deadline: datetime, now: datetime, zone: tzinfo) -> dict[str, str | int]:
+    """The last day, and how many whole days of the calendar lie before it."""
+    left = (deadline.astimezone(zone).date() - now.astimezone(zone).date()).days
+    return {"deadline": _day(deadline, zone), "days_left": max(left, 0)}
+
+
+def _day(at: datetime | None, zone: tzinfo) -> str:
+    return at.astimezone(zone).date().isoformat() if at else ""
+
+
+def _next_try(case: RecoveryCase, at: datetime | None, now: datetime, zone: tzinfo) -> str:
+    """The day of the next attempt (`2026-03-05`), empty when the customer has to act or nothing is planned."""
     mended = case.method_changed_at and case.decline_at and case.method_changed_at >= case.decline_at
     if at is None or at <= now or case.collection_method == "send_invoice":
         return ""
-    return "" if case.decline_class in NO_SILENT_RETRY and not mended else at.date().isoformat()
+    return "" if case.decline_class in NO_SILENT_RETRY and not mended else _day(at, zone)
 
 
 def safe_link(url: str | None, links: Links) -> str:

@@ -15,14 +15,38 @@ from billing.case import RecoveryCase, State
 
 
 class Step(StrEnum):
+    """The messages there are; each is a table of that name in config/messages/<language>.toml."""
+
     PAYMENT_FAILED = "payment_failed"
+    REMINDER = "reminder"
+    BEFORE_DEADLINE = "before_deadline"
+    LAST_DAY = "last_day"
+    PROMISE_REMINDER = "promise_reminder"
     RECOVERED = "recovered"
+    ENDED = "ended"
+    LATE_RESCUE = "late_rescue"
+    CARD_EXPIRING = "card_expiring"
+    RENEWAL_COMING = "renewal_coming"
+    METHOD_MISSING = "method_missing"
 
 
 SENTENCES = {
     Step.PAYMENT_FAILED: "Tells that a payment failed, why as far as may be said, and how to settle it.",
+    Step.REMINDER: "Says some days later that it is still open.",
+    Step.BEFORE_DEADLINE: "Says how many days are left, and what happens then.",
+    Step.LAST_DAY: "Says that this is the last day.",
+    Step.PROMISE_REMINDER: "Reminds of the day on which the customer said the payment would come.",
     Step.RECOVERED: "Thanks for the payment, and ends what the first message began.",
+    Step.ENDED: "Says that the subscription has ended for want of payment, and how to come back.",
+    Step.LATE_RESCUE: "Answers a payment method that was added after the end: how to open the account again.",
+    Step.CARD_EXPIRING: "Says before anything fails that the card will expire.",
+    Step.RENEWAL_COMING: "Announces a large renewal, so that nobody is surprised.",
+    Step.METHOD_MISSING: "Says before a renewal that there is nothing to pay it with.",
 }
+
+ASKING = frozenset({Step.PAYMENT_FAILED, Step.REMINDER, Step.BEFORE_DEADLINE, Step.LAST_DAY, Step.PROMISE_REMINDER})
+AFTER_THE_END = frozenset({Step.ENDED, Step.LATE_RESCUE})
+AHEAD = frozenset({Step.CARD_EXPIRING, Step.RENEWAL_COMING, Step.METHOD_MISSING})  # nothing has failed
 
 SILENT = frozenset({State.HELD, State.PAUSED})  # live, and nothing is sent
 MAY_HAVE_REACHED = frozenset(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -15,7 +17,20 @@ from billing.declines import DeclineClass, Tell
 from billing.events.snapshots import Card
 from billing.money import Amount
 from billing.notices import address
-from billing.notices.compose import Links, Notice, Person, Skip, clean, compose, dedup_key, message_id, safe_link
+from billing.notices.compose import (
+    Ahead,
+    Habits,
+    Links,
+    Notice,
+    Person,
+    Skip,
+    clean,
+    compose,
+    dedup_key,
+    message_id,
+    safe_link,
+)
+from billing.notices.language import COUNTRIES, zone_of
 from billing.notices.sequence import Step
 from tests.billing.test_notices_sequence import CASE, RECOVERED
 
@@ -63,6 +78,9 @@ def test_the_message_says_what_is_owed_why_and_what_happens_next() -> None:
             "host": "invoice.stripe.com",
             "reason": "funds",
             "next_try": "2026-03-07",
+            "deadline": FAILED.deadline.date().isoformat(),
+            "days_left": (FAILED.deadline.date() - NOW.date()).days,
+            "count": 1,
         },
     )
 
@@ -83,7 +101,7 @@ def test_only_text_and_whole_numbers_reach_a_template() -> None:
         (DeclineClass.NEEDS_CUSTOMER, "other_card"),
         (DeclineClass.AUTHENTICATION, "authenticate"),
         (DeclineClass.DEAD_CARD, "other_card"),
-        (DeclineClass.UNKNOWN, "generic"),
+        (DeclineClass.UNKNOWN, "unknown"),
     ],
 )
 def test_each_decline_class_has_its_reason(cls: DeclineClass, reason: str) -> None:
@@ -123,6 +141,71 @@ def test_after_a_new_card_the_next_try_is_told_again() -> None:
     assert notice(mended, next_try=NOW + timedelta(days=1)).context["next_try"] == "2026-03-04"
 
 
+@pytest.mark.parametrize(
+    ("country", "zone", "told"),
+    [
+        (None, UTC, "2026-03-05"),
+        (None, ZoneInfo("Asia/Tokyo"), "2026-03-06"),  # the merchant's calendar, where we know no better
+        ("JP", UTC, "2026-03-06"),
+        ("US", ZoneInfo("Asia/Tokyo"), "2026-03-05"),
+        ("XX", UTC, "2026-03-05"),
+    ],
+)
+def test_days_are_those_of_the_customers_calendar(country: str | None, zone: tzinfo, told: str) -> None:
+    evening = datetime(2026, 3, 5, 22, tzinfo=UTC)
+    temporary = replace(FAILED, decline_class=DeclineClass.TEMPORARY, deadline=evening)
+    who = replace(ADA, country=country)
+    context = notice(temporary, person=who, next_try=evening, habits=Habits("en", zone)).context
+    assert (context["next_try"], context["deadline"]) == (told, told)
+    assert context["days_left"] == int(told[-2:]) - 3
+
+
+def test_a_deadline_that_has_passed_leaves_no_days() -> None:
+    assert notice(replace(FAILED, deadline=NOW - timedelta(days=4))).context["days_left"] == 0
+
+
+@pytest.mark.parametrize(
+    ("step", "left", "because"),
+    [
+        (Step.LAST_DAY, timedelta(hours=3), ""),
+        (Step.LAST_DAY, timedelta(days=1), "the last day is 2026-03-04"),
+        (Step.LAST_DAY, timedelta(0), "the last day is 2026-03-03"),
+        (Step.LAST_DAY, -timedelta(days=1), "the last day is 2026-03-02"),
+        (Step.BEFORE_DEADLINE, timedelta(hours=3), "no day is left"),
+        (Step.BEFORE_DEADLINE, timedelta(days=1), ""),
+    ],
+)
+def test_a_message_that_names_the_last_days_is_never_late(step: Step, left: timedelta, because: str) -> None:
+    found = compose(step, replace(FAILED, deadline=NOW + left), ADA, "Northwind", LINK, NOW)
+    assert (found.because if isinstance(found, Skip) else "") == because
+
+
+@pytest.mark.parametrize(
+    ("preferred", "country", "default", "locales"),
+    [
+        (("fr",), "CA", "en", ("fr-CA", "fr", "en-CA", "en")),
+        ((), "CH", "en", ("de-CH", "de", "en")),
+        (("it",), "CH", "fr", ("it", "de-CH", "de", "fr-CH", "fr")),
+        (("pt-BR", "en"), "DE", "en", ("pt-BR", "en", "de-DE", "de")),
+        ((), "KR", "de", ("de",)),
+        ((), None, "en", ("en",)),
+        (("de",), "at", "en", ("de-AT", "de", "en")),
+    ],
+)
+def test_the_language_is_the_customers_then_the_countrys_then_ours(
+    preferred: tuple[str, ...], country: str | None, default: str, locales: tuple[str, ...]
+) -> None:
+    who = replace(ADA, locales=preferred, country=country)
+    assert notice(person=who, habits=Habits(default)).locales == locales
+
+
+def test_every_country_has_a_language_and_a_time_zone() -> None:
+    for country, (language, zone) in COUNTRIES.items():
+        assert re.fullmatch(r"[A-Z]{2}", country)
+        assert language in {"de", "en", "es", "fr", "ja", "pt"}
+        assert zone_of(country, UTC) == ZoneInfo(zone)
+
+
 # ---------------------------------------------------------------- no message, and why
 
 
@@ -147,6 +230,49 @@ def test_a_customer_without_an_address_gets_no_message(email: str | None) -> Non
 
 def test_a_bad_address_is_a_reason_and_no_error() -> None:
     assert skipped(person=Person("ada@example")) == "the domain of the address has no dot"
+
+
+@pytest.mark.parametrize(
+    ("step", "about", "because"),
+    [
+        (Step.ENDED, FAILED, "the case is open, not lost"),
+        (Step.LATE_RESCUE, RECOVERED, "the case is recovered, not lost"),
+        (Step.PROMISE_REMINDER, FAILED, "nobody promised a day"),
+        (Step.REMINDER, RECOVERED, "the case is recovered"),
+        (Step.REMINDER, Ahead(), "reminder is not a message about this"),
+        (Step.CARD_EXPIRING, FAILED, "card_expiring is not a message about this"),
+        (Step.CARD_EXPIRING, Ahead(expires="2026-13"), "it is not known when the card expires"),
+        (Step.RENEWAL_COMING, Ahead(Amount(100, "usd")), "no renewal is known"),
+        (Step.RENEWAL_COMING, Ahead(Amount(0, "usd"), NOW), "no renewal is known"),
+    ],
+)
+def test_a_message_that_would_be_wrong_is_not_composed(step: Step, about: RecoveryCase | Ahead, because: str) -> None:
+    found = compose(step, about, ADA, "Northwind", LINK, NOW)
+    assert isinstance(found, Skip)
+    assert found.because.startswith(because)
+
+
+def test_what_lies_ahead_is_told_without_a_case() -> None:
+    ahead = Ahead(Amount(120_000, "eur"), NOW + timedelta(days=7), "2026-04")
+    found = compose(Step.CARD_EXPIRING, ahead, ADA, "Northwind", LINK, NOW, card=Card(brand="visa", last4="4242"))
+    assert isinstance(found, Notice)
+    told = {name: found.context[name] for name in ("amount", "currency", "renews_on", "expires", "last4", "invoice")}
+    assert told == {
+        "amount": 120_000,
+        "currency": "eur",
+        "renews_on": "2026-03-10",
+        "expires": "2026-04",
+        "last4": "4242",
+        "invoice": "",
+    }
+    assert "reason" not in found.context
+
+
+def test_a_case_that_ended_can_be_opened_again() -> None:
+    lost = replace(FAILED, state=State.LOST)
+    for step in (Step.ENDED, Step.LATE_RESCUE):
+        assert notice(lost, step).context["amount"] == 4900
+        assert skipped(lost, step, link=None) == "the invoice has no payment page at Stripe that we may link to"
 
 
 # ---------------------------------------------------------------- the one link

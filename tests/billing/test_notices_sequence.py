@@ -33,7 +33,8 @@ def steps(case: RecoveryCase, now: datetime = DAY0) -> list[tuple[str, datetime]
 
 
 def test_every_step_has_its_sentence_and_its_rule() -> None:
-    assert set(SENTENCES) == set(RULES) == set(Step)
+    assert set(SENTENCES) == set(Step)
+    assert set(RULES) == {Step.PAYMENT_FAILED, Step.RECOVERED}  # the others wait for a sequence to name them
 
 
 @pytest.mark.parametrize("state", [State.OPEN, State.RECOVERING, State.NEEDS_CUSTOMER])

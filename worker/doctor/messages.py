@@ -5,22 +5,17 @@ from __future__ import annotations
 import ssl
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
-from billing.case import RecoveryCase, State
-from billing.declines import Tell
-from billing.money import Amount
-from billing.notices.compose import Notice, Person, compose
-from billing.notices.sequence import Step
 from billing.policy import Mode
 from config import policies as files
+from config.messages import languages
 from config.settings import Settings
 from worker.channels.email import mail_sender, smtp_server
 from worker.channels.smtp import Conversation, Refused
 from worker.doctor.finding import Answer, Level, Patient
-from worker.rendering import TEMPLATES, Renderer, TemplateBroken
+from worker.rendering import Renderer, TemplateBroken
+from worker.templates.samples import every, in_language
 
 
 def mail(patient: Patient) -> Iterator[Answer]:
@@ -71,34 +66,18 @@ def _folder(folder: Path) -> Answer:
 
 
 def templates(patient: Patient) -> Iterator[Answer]:
-    """Every message that there is a sample for, in every language."""
-    renderer, languages = Renderer(), sorted(folder.name for folder in TEMPLATES.iterdir() if folder.is_dir())
-    broken: dict[str, None] = {}
-    for language in languages:
-        for notice in _samples(patient, language):
+    """Every message, for every reason and in every language, as it is shipped."""
+    renderer, broken = Renderer(), dict[str, None]()
+    for language, sample in every(languages()):
+        if sample.usual:
             try:
-                renderer.render(notice)
+                renderer.render(in_language(sample.notice, language))
             except TemplateBroken as error:
                 broken[str(error)] = None
     for words in broken:
         yield Level.FAIL, words, "mend the template"
     if not broken:
-        yield Level.OK, f"every message can be written ({', '.join(languages)})", ""
-
-
-def _samples(patient: Patient, language: str) -> Iterator[Notice]:
-    """One message of each step and, of the first, each reason that a customer may hear."""
-    now = patient.now()
-    amount, deadline = Amount(1_900, "usd"), now + timedelta(days=20)
-    case = RecoveryCase("self", False, "in_1", "cus_1", "sub_1", amount, "sample@1", now, now, deadline, number="A-1")
-    paid = replace(case, state=State.RECOVERED, paid_at=now)
-    person = Person("ann@example.com", "Ann", (language,))
-    pay = "https://invoice.stripe.com/i/1"
-    for tell in (None, *Tell):
-        for step, of in ((Step.PAYMENT_FAILED, case), (Step.RECOVERED, paid)):
-            made = compose(step, of, person, "Acme", pay, now, tell=tell, next_try=now + timedelta(days=2))
-            if isinstance(made, Notice):
-                yield made
+        yield Level.OK, f"every message can be written ({', '.join(languages())})", ""
 
 
 def policies(patient: Patient) -> Iterator[Answer]:
