@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
@@ -32,6 +33,19 @@ def no_edits(_language: str) -> Entries:
     return {}
 
 
+class Words(Protocol):
+    """What can be rendered: a notice to a customer, the team's digest, and whatever names a template."""
+
+    @property
+    def template(self) -> str: ...
+
+    @property
+    def locales(self) -> Sequence[str]: ...
+
+    @property
+    def context(self) -> Context: ...
+
+
 class Renderer:
     """Writes every message. `edits` gives the operator's texts in force for a language; they win over the shipped."""
 
@@ -40,8 +54,8 @@ class Renderer:
     ) -> None:
         self._pages, self._brand, self._edits = Pages(folder), brand, edits
 
-    def render(self, notice: Notice) -> Rendered:
-        """Subject, text and HTML in the first language of the customer that there are words in, else English.
+    def render(self, notice: Words) -> Rendered:
+        """Subject, text and HTML in the first language of the reader that there are words in, else English.
 
         Raises TemplateBroken; another notice is not affected by it. An operator's text that cannot be written for
         this customer is passed over: the shipped one is sent, and the log says why.

@@ -79,3 +79,8 @@ def isolated(text: str) -> str:
     if any(unicodedata.bidirectional(character) in ("R", "AL") for character in text):
         return f"{FIRST_STRONG_ISOLATE}{text}{POP_ISOLATE}"
     return text
+
+
+def unbroken(figures: str) -> str:
+    """`1.00 USD (2 open), 3.00 EUR`, so that a narrow screen parts the figures and never one from its unit."""
+    return re.sub(r"(?<!,) (?!\([0-9a-z])", "\u00a0", figures)

@@ -18,7 +18,7 @@ from jinja2 import nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from billing.notices.compose import Context
-from worker.templates.figures import day, locale_of, money
+from worker.templates.figures import day, locale_of, money, unbroken
 from worker.templates.sandbox import TemplateBroken
 from worker.templates.writer import LONGEST_SUBJECT, Rendered
 
@@ -99,7 +99,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         )
         self.globals.clear()
         self.filters.clear()
-        self.filters.update(money=partial(money, locale=locale), date=partial(day, locale=locale))
+        self.filters.update(money=partial(money, locale=locale), date=partial(day, locale=locale), unbroken=unbroken)
         self.globals["lang"] = locale.replace("_", "-")
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
