@@ -24,6 +24,7 @@ class Kind(StrEnum):
     LOOK = "look"  # read the invoice, to learn what the event did not say
     DEADLINE = "deadline"  # the recovery window ends
     FETCH = "fetch"  # read what a thin event names
+    TALK = "talk"  # hand to the team what a customer wrote
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,10 @@ def deadline_key(invoice: str) -> str:
 
 def fetch_key(event: str) -> str:
     return f"fetch:{event}"
+
+
+def talk_key(words: str) -> str:
+    return f"talk:{words}"
 
 
 def idempotency_key(account: str, livemode: bool, invoice: str, n: int) -> str:

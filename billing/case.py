@@ -155,6 +155,9 @@ class RecoveryCase:
     brand_at: datetime | None = None
     action_required_at: datetime | None = None
     method_changed_at: datetime | None = None
+    fresh_method: str | None = None  # the one that came then
+    promised_at: datetime | None = None  # when the customer last named a day
+    promised_until: datetime | None = None  # the end of that day
     looked_at: datetime | None = None
     processing_at: datetime | None = None  # a payment was seen under way, and nothing newer says otherwise
     processing_seen_at: datetime | None = None
@@ -196,6 +199,10 @@ class RecoveryCase:
         """Whether the payment method changed after the last failure."""
         last = max(self.last_failed_at, self.decline_at or self.last_failed_at)
         return self.method_changed_at is not None and self.method_changed_at >= last
+
+    def promise_broken(self, now: datetime) -> bool:
+        """Whether the day that the customer named has passed without the money."""
+        return self.live and self.promised_until is not None and now >= self.promised_until
 
     @property
     def tries_of_card(self) -> int:

@@ -16,9 +16,9 @@ from billing.actions import Action, Kind, deadline_key, look_key, notice_key, re
 from billing.case import RecoveryCase, settle
 from billing.events.occurrences import Answer, Event, InvoiceFailed
 from billing.evidence import learn
-from billing.notices.sequence import due_notices
+from billing.notices.sequence import ASKING, Due, due_notices
 from billing.policy import Policy
-from billing.retry.schedule import next_attempt
+from billing.retry.schedule import held_until, next_attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def plan(case: RecoveryCase, policy: Policy, now: datetime) -> tuple[Action, ...
 
     wanted = [
         action(notice_key(case.invoice, step), Kind.NOTICE, due, because, step=step)
-        for step, due, because in (due_notices(case, policy.notice_delay, now) if policy.mode.sends else ())
+        for step, due, because in (_notices(case, policy, now) if policy.mode.sends else ())
     ]
     if not case.live:
         return tuple(wanted)
@@ -108,6 +108,16 @@ def plan(case: RecoveryCase, policy: Policy, now: datetime) -> tuple[Action, ...
         n = len(case.attempts) + 1
         wanted.append(action(retry_key(case.invoice, n), Kind.RETRY, wait.until, wait.because, n=n))
     return tuple(wanted)
+
+
+def _notices(case: RecoveryCase, policy: Policy, now: datetime) -> list[Due]:
+    """The messages to send; those that ask for money wait while the customer's promise stands."""
+    held = held_until(case, policy)
+    found = due_notices(case, policy.notice_delay, now)
+    if held is None:
+        return list(found)
+    later = (due._replace(at=max(due.at, held)) if due.step in ASKING else due for due in found)
+    return [due for due in later if due.step not in ASKING or due.at < case.deadline]
 
 
 _SAME_FAILURE = timedelta(hours=1)

@@ -17,6 +17,7 @@ from billing.events.occurrences import (
     AttemptAnswered,
     ChargeDisputed,
     ChargeFailed,
+    CustomerSeen,
     DeadlinePassed,
     Event,
     InvoiceFailed,
@@ -29,6 +30,7 @@ from billing.events.occurrences import (
     NoticeEnded,
     PaymentIntentSeen,
     PaymentMethodSeen,
+    Promised,
     SubscriptionSeen,
 )
 from billing.events.snapshots import Card, Decline, Invoice, Subscription
@@ -83,8 +85,12 @@ def _added(case: RecoveryCase, event: Event) -> RecoveryCase:
         case ChargeDisputed(charge=charge_id, customer=customer) as dispute if customer and customer == case.customer:
             return _disputed(case, Dispute(charge_id, at, dispute.open))
         case PaymentMethodSeen(method, change) if method.customer and method.customer == case.customer:
-            fresh = change in FRESH_METHOD
-            return replace(case, method_changed_at=_latest(case.method_changed_at, at)) if fresh else case
+            return _method(case, method.id, at) if change in FRESH_METHOD else case
+        case CustomerSeen(customer, default_changed=True) if customer.id == case.customer:
+            return _method(case, customer.default_payment_method, at)
+        case Promised(invoice=invoice_id, until=until) if invoice_id == case.invoice:
+            known = (case.promised_at or at, case.promised_until or until)
+            return replace(case, promised_at=at, promised_until=until) if (at, until) >= known else case
         case SubscriptionSeen(subscription=subscription) if subscription.id == case.subscription:
             return _subscription(case, subscription, at)
         case AttemptAnswered() as answered if answered.invoice == case.invoice:
@@ -133,6 +139,15 @@ def _earliest(known: datetime | None, at: datetime | None) -> datetime | None:
 
 def _latest(known: datetime | None, at: datetime) -> datetime:
     return at if known is None else max(known, at)
+
+
+def _method(case: RecoveryCase, method: str | None, at: datetime) -> RecoveryCase:
+    """The customer brought, renewed or chose a payment method; of two in one second the greater id counts."""
+    if method is None:
+        return case
+    if case.method_changed_at and (case.method_changed_at, case.fresh_method or "") >= (at, method):
+        return case
+    return replace(case, method_changed_at=at, fresh_method=method)
 
 
 # ---------------------------------------------------------------- the invoice

@@ -26,7 +26,7 @@ from billing.events.occurrences import (
     Noted,
     PaymentIntentSeen,
 )
-from billing.events.snapshots import Invoice
+from billing.events.snapshots import Customer, Invoice
 
 # A case looks this far back when it is opened. Its first failure may be told last, so this is not about how long before
 # it something can matter but about how far apart events can arrive: Stripe lists them for 30 days, newest first.
@@ -52,6 +52,9 @@ def kept(event: Event) -> Event | None:
             return (
                 None if invoice.status == "open" else replace(event, what=replace(what, invoice=_impersonal(invoice)))
             )
+        case CustomerSeen(customer, default_changed=True):
+            default = Customer(customer.id, default_payment_method=customer.default_payment_method)
+            return replace(event, what=CustomerSeen(default, True))
         case ChargeSucceeded() | CustomerSeen() | Noted():
             return None
         case _:
@@ -85,7 +88,7 @@ def invoice_of(event: Event) -> str | None:
 
 
 # Kinds of facts that name a customer and no invoice, and yet may concern one.
-OF_CUSTOMERS = frozenset({"ChargeDisputed", "PaymentMethodSeen", "ChargeFailed", "PaymentIntentSeen"})
+OF_CUSTOMERS = frozenset({"ChargeDisputed", "PaymentMethodSeen", "CustomerSeen", "ChargeFailed", "PaymentIntentSeen"})
 
 
 def may_concern(event: Event, case: RecoveryCase) -> bool:

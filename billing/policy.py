@@ -54,6 +54,7 @@ class Policy:
     stripe_distance: timedelta = timedelta(hours=24)  # from an attempt that Stripe has planned
     after_card_change: timedelta = timedelta(minutes=5)
     notice_delay: timedelta = timedelta(hours=1)  # silent time before the first message
+    promise_grace: timedelta = timedelta(days=1)  # after the day that a customer named
 
     @property
     def id(self) -> str:

@@ -26,6 +26,7 @@ from billing.ledger.policy import DEFAULT, LedgerPolicy
 from billing.notices.address import BadAddress, parse
 from billing.report.bands import Bands
 from billing.report.bands import parse as parse_bands
+from config.channels import ChannelSettings
 
 PREFIX = "REPRIEVE_"
 Mode = Literal["observe", "notify", "weave", "own"]
@@ -47,7 +48,7 @@ class Account(BaseModel):
     )
 
 
-class Settings(BaseSettings):
+class Settings(ChannelSettings):
     """The whole configuration of one process; frozen, so that nothing changes it after the start."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", toml_file="reprieve.toml")
@@ -127,6 +128,15 @@ class Settings(BaseSettings):
     web_port: int = Field(8080, ge=0, le=65535, description="Port the web process listens on; 0 chooses one.")
     public_url: str = Field(
         "http://127.0.0.1:8080", description="Address that customers and operators reach the web process at."
+    )
+    link_secret: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="Signs links to the recovery page, which needs public_url in https; without it, Stripe's own page.",
+    )
+    link_days: int = Field(30, ge=1, le=30, description="Days that a link to the recovery page is good for.")
+    trusted_proxies: int = Field(
+        0, ge=0, le=5, description="Proxies of yours in front of the web process; only they may say who is asking."
     )
     webhook_limit_bytes: int = Field(524_288, ge=1024, description="Longest webhook body that is read.")
 

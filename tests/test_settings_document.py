@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from config.channels import Endpoint
 from config.settings import PREFIX, Account, Settings
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "settings.md"
@@ -24,6 +25,13 @@ ACCOUNTS = """
 ## Further Stripe accounts
 
 The settings above are for one account. More of them go into `reprieve.toml`, each as a table `[[accounts]]`:
+
+"""
+
+ENDPOINTS = """
+## Your own systems that are told what happens
+
+Each as a table `[[outgoing_webhooks]]` in `reprieve.toml`; [channels.md](channels.md) has the events.
 
 """
 
@@ -47,7 +55,7 @@ def default(field: FieldInfo) -> str:
 
 
 def document() -> str:
-    return HEAD + table(Settings, PREFIX) + ACCOUNTS + table(Account)
+    return HEAD + table(Settings, PREFIX) + ACCOUNTS + table(Account) + ENDPOINTS + table(Endpoint)
 
 
 def test_the_document_is_what_the_settings_say() -> None:
@@ -56,7 +64,10 @@ def test_the_document_is_what_the_settings_say() -> None:
 
 def test_every_setting_is_described() -> None:
     bare = [
-        name for model in (Settings, Account) for name, field in model.model_fields.items() if not field.description
+        name
+        for model in (Settings, Account, Endpoint)
+        for name, field in model.model_fields.items()
+        if not field.description
     ]
     assert bare == []
 

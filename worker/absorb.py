@@ -18,7 +18,7 @@ from billing.events import Event
 from billing.events.occurrences import CustomerSeen, InvoiceFailed, InvoiceRead
 from billing.events.snapshots import Customer
 from billing.memory import invoice_of, kept, subscription_of
-from worker import store
+from worker import store, tidings
 from worker.app import App
 from worker.outbox import Claim
 from worker.store import Owner
@@ -37,6 +37,7 @@ def absorb(app: App, db: Connection, owner: Owner, events: Sequence[Event]) -> l
     store.save_customers(db, owner, [person for event in events if (person := _person(event))], now)
     customers = [event.customer for event in events if event.customer]
     cases = store.cases_for_update(db, owner, customers, [i for i in map(invoice_of, events) if i])
+    before = dict(cases)
     plans: dict[str, tuple[RecoveryCase, tuple[Action, ...]]] = {}
     reasons = []
     policy = app.policies.current(owner.account, owner.livemode)
@@ -55,6 +56,7 @@ def absorb(app: App, db: Connection, owner: Owner, events: Sequence[Event]) -> l
         store.end_debits(db, owner, case, now)
     if plans:
         store.plan_actions(db, owner, plans, now)
+    tidings.tell(app, db, owner, before, changed, events)
     return reasons
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from config.settings import Settings
 from worker.channels import Channel
+from worker.channels.chat import Chat, Sms
 from worker.channels.email import EmailChannel, mail_sender, smtp_server
 from worker.channels.mailbox import MailboxChannel
 from worker.db import Database
@@ -72,10 +73,16 @@ def build(
 
 
 def _channels(settings: Settings, now: Callable[[], datetime]) -> dict[str, Channel]:
-    """E-mail by a mail server if there is one, else into a folder if that is set, else none."""
+    """E-mail by a mail server if there is one, else into a folder if that is set, else none; chat and SMS if set."""
+    found: dict[str, Channel] = {}
     sender = mail_sender(settings)
     if settings.smtp_host:
-        return {"email": EmailChannel(smtp_server(settings), sender, now, plaintext_anywhere=settings.smtp_plaintext)}
-    if settings.mailbox_dir:
-        return {"email": MailboxChannel(settings.mailbox_dir, sender, now)}
-    return {}
+        server = smtp_server(settings)
+        found["email"] = EmailChannel(server, sender, now, plaintext_anywhere=settings.smtp_plaintext)
+    elif settings.mailbox_dir:
+        found["email"] = MailboxChannel(settings.mailbox_dir, sender, now)
+    if settings.chat_urls:
+        found["chat"] = Chat(settings.chat_urls)
+    if settings.sms_url:
+        found["sms"] = Sms(settings.sms_url)
+    return found

@@ -23,6 +23,7 @@ from billing.case import RecoveryCase, State
 from billing.events.occurrences import Answer, AttemptAnswered, Event, InvoiceRead
 from billing.money import Amount
 from billing.retry.last_look import PAYABLE, stop_before_paying
+from billing.retry.method import method_to_name
 from worker import crash, metrics, outbox, store, switch
 from worker.absorb import absorb_one, read_event, replan
 from worker.app import App
@@ -105,7 +106,8 @@ def _first_time(app: App, claim: Claim, gateway: Gateway, seen: InvoiceRead, rea
             outbox.finish(db, claim, because, now, "cancelled")
             replan(app, db, claim.owner, case, now + REFUSED)
             return because
-        request = {"off_session": True}
+        named = method_to_name(case, seen)
+        request = {"off_session": True, **({"payment_method": named} if named else {})}
         _intent(db, claim, case, request, now)
         crash.point("C3")
     crash.point("C4")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker import ledger_commands, template_commands
+from worker import channel_commands, ledger_commands, template_commands
 from worker.reports import options
 
 if TYPE_CHECKING:
@@ -87,6 +87,8 @@ def _app() -> Iterator[App]:
 main.add_typer(options.reports(_app), name="report")
 main.add_typer(ledger_commands.ledger(_app), name="ledger")
 main.add_typer(template_commands.templates(_app), name="templates")
+main.add_typer(channel_commands.mail(_app), name="mail")
+main.add_typer(channel_commands.webhooks(_app), name="webhooks")
 
 
 # ---------------------------------------------------------------- processes

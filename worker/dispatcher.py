@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from worker import books, digest, flow, reconcile
+from worker import books, digest, flow, outgoing, reconcile
 from worker.app import App
 from worker.db import is_outage
 from worker.metrics import SWEEP_FINDS
@@ -51,6 +51,7 @@ class Dispatcher:
                 ("dispatcher", lambda: sweep(app, hands)),
                 ("reconciler", lambda: reconcile.run_due(app)),
                 ("digest", lambda: digest.send_due(app)),
+                ("outgoing", lambda: outgoing.send_due(app)),
             )
         ]
 

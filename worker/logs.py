@@ -34,7 +34,8 @@ _SECRETS = re.compile(
     r"|\b(?:Bearer|Basic)\s+[\w.~+/=-]+"
     r"|(?<=://)[^\s/@]*:[^\s/@]*(?=@)"
     r"|(?<=_secret_)\w+"
-    r"|\bv1=[0-9a-f]{64}\b",
+    r"|\bv1=[0-9a-f]{64}\b"
+    r"|(?<=/pay/)[\w-]{43}",  # a link to the recovery page
     re.IGNORECASE,
 )
 _NAMED = re.compile(r"(?i)\b((?:api[_-]?key|password|passwd|secret|token)[\"']?\s*[=:]\s*[\"']?)([^\s\"',;&)}\]]+)")

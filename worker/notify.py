@@ -8,7 +8,7 @@ message is marked unknown and not repeated (reliability.md D23-D26). The intent 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -22,10 +22,11 @@ from billing.events.occurrences import Event, InvoiceRead, NoticeEnded
 from billing.notices import address
 from billing.notices.compose import Habits, Links, Notice, Person, Skip, compose, dedup_key, message_id
 from billing.notices.sequence import Step
-from worker import crash, metrics, outbox, store
+from worker import crash, links, metrics, outbox, store, suppression
 from worker.absorb import absorb_one, read_event
 from worker.app import App
 from worker.channels import Handed, Message, Outcome
+from worker.channels.once import once
 from worker.outbox import Claim, Lost
 from worker.rendering import TemplateBroken, message_of
 from worker.stripe_gateway import StripeAway, StripeMissing, StripeRefused, dated
@@ -48,6 +49,11 @@ class Ready:
     template: str
     rendered_hash: str
     message: Message
+    to: address.Address
+
+
+class Suppressed(Exception):
+    """This mailbox gets nothing, or not this message; the message says why."""
 
 
 def perform(app: App, claim: Claim) -> str:
@@ -70,7 +76,9 @@ def perform(app: App, claim: Claim) -> str:
     crash.point("M2")
     try:
         with app.db.begin() as db:
-            _intend(db, claim, ready, app.now())
+            _intend(app, db, claim, ready)
+    except Suppressed as error:
+        return _end(app, claim, SKIPPED, str(error))
     except Lost:
         return _later(app, claim, "stopped before the message was sent")
     crash.point("M3")
@@ -96,6 +104,7 @@ def _prepare(app: App, claim: Claim) -> Ready | Skip:
         case = store.case_of(db, claim.owner, claim.invoice or "")
         person = _person(db, claim, seen)
         next_try = _next_try(db, claim)
+        ours = _link(app, db, claim, case) if step is not Step.RECOVERED else None
     if case is None:
         return Skip("there is no such case")
     composed = compose(
@@ -103,9 +112,9 @@ def _prepare(app: App, claim: Claim) -> Ready | Skip:
         case,
         person,
         app.settings.mail_from_name,
-        seen.invoice.hosted_invoice_url if seen else None,
+        ours or (seen.invoice.hosted_invoice_url if seen else None),
         app.now(),
-        links=Links(stand_in=app.settings.stripe_api_base),
+        links=links.allowed(app.settings) if ours else Links(stand_in=app.settings.stripe_api_base),
         card=seen.card if seen else None,
         tell=_tell(app, case),
         next_try=next_try or case.stripe_next_attempt,
@@ -119,7 +128,10 @@ def _render(app: App, case: RecoveryCase, step: Step, composed: Notice) -> Ready
     mailbox = address.recipient_hash(composed.to)
     key = dedup_key(case, step, CHANNEL, mailbox)
     name = message_id(key, address.parse(app.settings.mail_from).domain)
-    return Ready(key, mailbox, composed.template, rendered.hash, message_of(composed, rendered, name))
+    message = message_of(composed, rendered, name)
+    more = (*suppression.headers(app.settings, composed.to), *once(app.settings.mail_provider, key))
+    message = replace(message, headers=(*message.headers, *more))
+    return Ready(key, mailbox, composed.template, rendered.hash, message, composed.to)
 
 
 def _person(db: Connection, claim: Claim, seen: InvoiceRead | None) -> Person:
@@ -131,6 +143,12 @@ def _person(db: Connection, claim: Claim, seen: InvoiceRead | None) -> Person:
         (row.locale,) if row and row.locale else (),
         row.country if row else None,
     )
+
+
+def _link(app: App, db: Connection, claim: Claim, case: RecoveryCase | None) -> str | None:
+    """Our own page for this customer and message; without it the message leads to Stripe's page of the invoice."""
+    named = case.customer if case else None
+    return links.for_customer(db, app.settings, claim.owner, named, claim.key, app.now())
 
 
 def _next_try(db: Connection, claim: Claim) -> datetime | None:
@@ -151,8 +169,14 @@ def _tell(app: App, case: RecoveryCase) -> Tell | None:
 # ---------------------------------------------------------------- intent and end
 
 
-def _intend(db: Connection, claim: Claim, ready: Ready, now: datetime) -> None:
-    """Write down what is about to be sent; refused, as Lost, if the case ended or a stop stands."""
+def _intend(app: App, db: Connection, claim: Claim, ready: Ready) -> None:
+    """Write down what is about to be sent.
+
+    Refused, as Lost, if the case ended or a stop stands; as Suppressed, if the mailbox gets nothing any more.
+    """
+    mailbox = suppression.mailbox_of(app.settings, ready.to)
+    if because := suppression.refusal(db, app.settings, mailbox, Step(str(claim.detail["step"]))):
+        raise Suppressed(because)
     outbox.intend(db, claim, live_case=claim.detail["step"] != Step.RECOVERED)
     row = {
         **claim.owner.key,
@@ -167,7 +191,7 @@ def _intend(db: Connection, claim: Claim, ready: Ready, now: datetime) -> None:
         "rendered_hash": ready.rendered_hash,
         "state": "handing_over",
         "token": claim.token,
-        "at": now,
+        "at": app.now(),
     }
     again = store.insert(db, notice)
     # Only a message that the server certainly did not take is handed over again, under the same Message-ID.

@@ -23,6 +23,7 @@ import structlog
 from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
 from stripe.params import InvoicePayParams
+from stripe.params.billing_portal import SessionCreateParams as PortalParams
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from billing.events.occurrences import Answer, InvoiceRead
@@ -188,7 +189,7 @@ class Gateway:
         found = self._ask(
             "invoices/id",
             lambda: self._client.v1.invoices.retrieve(
-                invoice, {"expand": ["parent.subscription_details.subscription"]}
+                invoice, {"expand": ["parent.subscription_details.subscription", "customer"]}
             ),
         )
         payments = self._ask(
@@ -198,6 +199,19 @@ class Gateway:
             ),
         )
         return invoice_read(found, payments.get("data", []))
+
+    def portal(self, customer: str, back: str, locale: str) -> str:
+        """A short-lived page of Stripe's on which the customer gives a new payment method, and then comes `back`."""
+        flow = {
+            "type": "payment_method_update",
+            "after_completion": {"type": "redirect", "redirect": {"return_url": back}},
+        }
+        asked = {"customer": customer, "return_url": back, "locale": locale, "flow_data": flow}
+        made = self._ask(
+            "billing_portal",
+            lambda: self._client.v1.billing_portal.sessions.create(cast(PortalParams, asked)),
+        )
+        return str(made.get("url") or "")
 
     def fetch(self, url: str) -> Mapping[str, Any]:
         """The object at a path of Stripe's API, as a thin event names it (`/v1/...` or `/v2/...` only)."""

@@ -18,6 +18,8 @@ from sqlalchemy import (
 from sqlalchemy.types import Integer
 
 from billing.report.rollup_total import SUMMED
+from worker import channel_tables as _of_channels  # noqa: F401  # they belong to the same metadata
+from worker import link_tables as _of_links  # noqa: F401
 from worker.columns import Big, Flag, Instant, Json
 from worker.schema import metadata, objects, one_of, required, rows, where
 from worker.templates import tables as _of_templates  # noqa: F401  # they belong to the same metadata

@@ -127,6 +127,7 @@ class PaymentMethodSeen:
 @dataclass(frozen=True, slots=True)
 class CustomerSeen:
     customer: Customer
+    default_changed: bool = False  # the payload says that another payment method became the customer's default
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +198,8 @@ class InvoiceRead:
     card: Card | None = None
     processing: bool = False  # a payment of this invoice is under way
     disputed: bool = False
+    own_method: str | None = None  # what Stripe would take before the customer's default: the invoice's or plan's own
+    customer_method: str | None = None  # the customer's default
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +216,14 @@ class NoticeEnded:
     invoice: str
     step: str
     outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Promised:
+    """The customer says that the money will be there: `until` is the end of that day where the customer lives."""
+
+    invoice: str
+    until: datetime
 
 
 What = (
@@ -236,6 +247,7 @@ What = (
     | InvoiceRead
     | DeadlinePassed
     | NoticeEnded
+    | Promised
 )
 
 

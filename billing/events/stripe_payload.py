@@ -243,7 +243,7 @@ def _source_created(news: News) -> What:
 
 
 def _customer(news: News) -> What:
-    return CustomerSeen(read.customer(news.it))
+    return CustomerSeen(read.customer(news.it), "default_payment_method" in news.before.inside("invoice_settings").node)
 
 
 def _customer_deleted(news: News) -> What:

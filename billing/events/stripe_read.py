@@ -31,6 +31,9 @@ def invoice_read(invoice: Mapping[str, Any], payments: Sequence[Mapping[str, Any
         card=stripe_objects.charge_card(newest) if newest.node else None,
         processing=any(i.text("status") in UNDER_WAY for i in intents),
         disputed=any(charge.flag("disputed") for charge in charges),
+        own_method=it.ref("default_payment_method", "default_source")
+        or subscription.ref("default_payment_method", "default_source"),
+        customer_method=it.ref("customer.invoice_settings.default_payment_method"),
     )
 
 

@@ -38,7 +38,8 @@ def refuse(case: RecoveryCase, policy: Policy) -> str | None:
     if case.collection_method == "send_invoice":
         return "the customer pays this invoice by hand: there is no card to charge"
     made = len(case.executed) + case.stripe_attempts
-    if made >= policy.max_attempts:
+    # A method that the customer has just brought was never tried: the cap is about asking the same bank again.
+    if made >= policy.max_attempts and not case.card_changed:
         return f"{made} attempts were made, {policy.max_attempts} is the cap"
     if case.decline_class in NO_SILENT_RETRY and not case.card_changed:
         return f"no silent retry: {case.decline_because}"
@@ -59,16 +60,21 @@ def next_attempt(case: RecoveryCase, policy: Policy, now: datetime) -> Wait:
         return _in_bounds(case, policy, max(now, changed + policy.after_card_change), now, "the card was changed")
     # The last failure may be of an attempt that Stripe or the customer made.
     tried = max(filter(None, (last, case.last_failed_at)))
-    floor = max(filter(None, (case.retry_not_before, tried + policy.min_gap)))
+    floor = max(filter(None, (case.retry_not_before, tried + policy.min_gap, held_until(case, policy))))
     for rung, wait in enumerate(policy.ladders.get(case.decline_class, ()), start=1):
         due = max(case.failed_at + wait, floor)
         # A rung that was missed by more than a day, or that an attempt has used up, is left out, not caught up.
         if (last is None or case.failed_at + wait > last) and due > now - policy.min_gap:
             because = f"rung {rung} of the ladder for {case.decline_class}, {wait.days} days after the failure"
             if floor > case.failed_at + wait:
-                because += f"; not before {_minute(floor)}, for the bank's advice or the distance between attempts"
+                because += f"; not before {_minute(floor)}, for the bank's advice, a promise or the distance"
             return _in_bounds(case, policy, due, now, because)
     return Wait(None, f"the ladder for {case.decline_class} is finished; waiting for the customer until the deadline")
+
+
+def held_until(case: RecoveryCase, policy: Policy) -> datetime | None:
+    """How long the customer is left alone: to the end of the day that he named, and the policy's grace."""
+    return case.promised_until + policy.promise_grace if case.promised_until else None
 
 
 def _in_bounds(case: RecoveryCase, policy: Policy, due: datetime, now: datetime, because: str) -> Wait:

@@ -49,7 +49,8 @@ def environment(settings: Settings) -> dict[str, str]:
             found[name] = ",".join(each.get_secret_value() for each in value)
         elif value is not None:
             found[name] = str(value)
-    del found["accounts"]
+    for table in ("accounts", "outgoing_webhooks"):  # those only stand in reprieve.toml
+        del found[table]
     return {PREFIX + name.upper(): value for name, value in found.items()}
 
 

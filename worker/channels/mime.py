@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from email import policy
 from email.headerregistry import Address as MailAddress
+from email.headerregistry import BaseHeader, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
 from email.parser import BytesHeaderParser
+from email.policy import Policy
 
 from billing.notices import address
 from worker.channels import Message
@@ -61,7 +63,19 @@ def write(message: Message, to: address.Address, sender: Sender, at: datetime) -
 
 def rules(to: address.Address, sender: Sender) -> policy.EmailPolicy[EmailMessage]:
     """SMTP's own rules, or those of RFC 6531 when an address needs letters that ASCII does not have."""
-    return policy.SMTP if f"{to}{sender.address}".isascii() else policy.SMTPUTF8
+    chosen = policy.SMTP if f"{to}{sender.address}".isascii() else policy.SMTPUTF8
+    return chosen.clone(header_factory=_HEADERS)
+
+
+class _Whole(UnstructuredHeader, BaseHeader):
+    """A header that is read by programs: a long address in it is never folded into encoded words."""
+
+    def fold(self, *, policy: Policy) -> str:
+        return f"{self.name}: {self}{policy.linesep}" if self.isascii() else super().fold(policy=policy)
+
+
+_HEADERS = HeaderRegistry()
+_HEADERS.map_to_type("list-unsubscribe", _Whole)
 
 
 def one_line(text: str) -> str:
