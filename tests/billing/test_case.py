@@ -26,7 +26,7 @@ from billing.declines import DeclineClass
 from billing.events.occurrences import Answer, InvoicePaid
 from billing.evidence import learn
 from billing.ledger.sources import RecoveredBy
-from tests.billing.stories import DAY, DAY0, HOUR, POLICY, event, invoice, usd
+from tests.billing.stories import DAY, DAY0, HOUR, OWN, event, invoice, usd
 
 CASE = RecoveryCase(
     "self", False, "in_1", "cus_1", "sub_1", usd(2000), "standard@1", DAY0, DAY0, DAY0 + 28 * DAY, because="it failed"
@@ -187,5 +187,5 @@ def test_tries_are_counted_for_the_card_that_is_there_now() -> None:
 )
 def test_a_payment_that_stripe_does_not_count_as_its_own_is_somebodys(counted: int, source: RecoveredBy) -> None:
     what = InvoicePaid(invoice("paid", paid_at=DAY0 + 3 * DAY, attempt_count=counted))
-    case = learn(CASE, event(what, 3), POLICY)
+    case = learn(CASE, event(what, 3), OWN)
     assert case.recovered_by is source
