@@ -91,6 +91,7 @@ class Attempt:
     n: int
     at: datetime
     answer: Answer | None = None
+    backup: bool = False  # of another saved payment method than the one that Stripe would take
 
     @property
     def alive(self) -> bool:
@@ -114,6 +115,16 @@ class Dispute:
     charge: str
     at: datetime
     open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A network rule forbade a planned attempt; `until`: when it may be asked again, None never for this method."""
+
+    at: datetime
+    rule: str
+    until: datetime | None
+    because: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +170,7 @@ class RecoveryCase:
     decline_because: str = ""
     retry_not_before: datetime | None = None
     max_tries: int | None = None  # of ours after this decline
+    refusal: Refusal | None = None  # the newest
     brand: str | None = None  # of the card that was tried last
     brand_at: datetime | None = None
     action_required_at: datetime | None = None
@@ -204,6 +216,19 @@ class RecoveryCase:
         """Whether the payment method changed after the last failure."""
         last = max(self.last_failed_at, self.decline_at or self.last_failed_at)
         return self.method_changed_at is not None and self.method_changed_at >= last
+
+    @property
+    def refused(self) -> Refusal | None:
+        """The refusal that still stands: the payment method did not change after it."""
+        if self.refusal and (self.method_changed_at is None or self.method_changed_at < self.refusal.at):
+            return self.refusal
+        return None
+
+    @property
+    def backup_tried(self) -> bool:
+        """Whether another saved payment method was tried since the payment method last changed."""
+        since = self.method_changed_at
+        return any(attempt.backup and (since is None or attempt.at >= since) for attempt in self.executed)
 
     @property
     def tries_of_card(self) -> int:

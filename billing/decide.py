@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from billing.actions import Action, Kind, deadline_key, look_key, notice_key, retry_key
+from billing.actions import Action, Kind, backup_key, deadline_key, look_key, notice_key, retry_key
 from billing.case import RecoveryCase, settle
 from billing.events.occurrences import Answer, Event, InvoiceFailed
 from billing.evidence import learn
@@ -106,7 +106,10 @@ def plan(case: RecoveryCase, policy: Policy, now: datetime) -> tuple[Action, ...
     wait = next_attempt(case, policy, now)
     if wait.until:
         n = len(case.attempts) + 1
-        wanted.append(action(retry_key(case.invoice, n), Kind.RETRY, wait.until, wait.because, n=n))
+        if wait.backup:
+            wanted.append(action(backup_key(case.invoice, n), Kind.RETRY, wait.until, wait.because, n=n, backup=1))
+        else:
+            wanted.append(action(retry_key(case.invoice, n), Kind.RETRY, wait.until, wait.because, n=n))
     return tuple(wanted)
 
 

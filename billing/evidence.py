@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from billing.case import EARLIER, Attempt, Dispute, RecoveryCase, Told
+from billing.case import EARLIER, Attempt, Dispute, RecoveryCase, Refusal, Told
 from billing.declines import classify
 from billing.events.occurrences import (
     Answer,
@@ -29,6 +29,7 @@ from billing.events.occurrences import (
     NoticeEnded,
     PaymentIntentSeen,
     PaymentMethodSeen,
+    RetryRefused,
     SubscriptionSeen,
 )
 from billing.events.snapshots import Card, Decline, Invoice, Subscription
@@ -89,6 +90,8 @@ def _added(case: RecoveryCase, event: Event) -> RecoveryCase:
             return _subscription(case, subscription, at)
         case AttemptAnswered() as answered if answered.invoice == case.invoice:
             return _answered(case, answered, at)
+        case RetryRefused(invoice_id, rule, until, because) if invoice_id == case.invoice:
+            return _refused(case, Refusal(at, rule, until, because))
         case DeadlinePassed(invoice=invoice_id) if invoice_id == case.invoice:
             return replace(case, expired_at=case.deadline)
         case NoticeEnded(invoice=invoice_id, step=step, outcome=outcome) if invoice_id == case.invoice:
@@ -300,6 +303,13 @@ def _answered(case: RecoveryCase, answered: AttemptAnswered, at: datetime) -> Re
             return _declined(_failed(case, at), answered.decline or AUTHENTICATE, at)
         case _:
             return case
+
+
+def _refused(case: RecoveryCase, refusal: Refusal) -> RecoveryCase:
+    before = case.refusal
+    return (
+        case if before and (before.at, repr(before)) >= (refusal.at, repr(refusal)) else replace(case, refusal=refusal)
+    )
 
 
 # ---------------------------------------------------------------- the subscription

@@ -12,6 +12,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from billing.declines import DeclineClass, DeclineTable
+from billing.retry.rules import NetworkRule
 
 
 class Mode(StrEnum):
@@ -54,6 +55,8 @@ class Policy:
     stripe_distance: timedelta = timedelta(hours=24)  # from an attempt that Stripe has planned
     after_card_change: timedelta = timedelta(minutes=5)
     notice_delay: timedelta = timedelta(hours=1)  # silent time before the first message
+    rules: tuple[NetworkRule, ...] = ()  # of the networks; those of the day hold, whatever the policy's version
+    backup_methods: bool = False  # charge another saved method of the customer once the default one cannot be
 
     @property
     def id(self) -> str:

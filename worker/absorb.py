@@ -18,7 +18,7 @@ from billing.events import Event
 from billing.events.occurrences import CustomerSeen, InvoiceFailed, InvoiceRead
 from billing.events.snapshots import Customer
 from billing.memory import invoice_of, kept, subscription_of
-from worker import store
+from worker import cards, store
 from worker.app import App
 from worker.outbox import Claim
 from worker.store import Owner
@@ -33,13 +33,14 @@ def absorb(app: App, db: Connection, owner: Owner, events: Sequence[Event]) -> l
     store.lock(db, owner, [event.customer for event in events if event.customer])
     # An event may not name its customer: it waits for the one of the same invoice that does, always after customers.
     store.lock(db, owner, [name for event in events if (name := invoice_of(event))])
+    policy = app.policies.current(owner.account, owner.livemode)
+    cards.learn(db, owner, events, policy.declines, now)
     store.keep(db, owner, [fact for fact in map(kept, events) if fact], now)
     store.save_customers(db, owner, [person for event in events if (person := _person(event))], now)
     customers = [event.customer for event in events if event.customer]
     cases = store.cases_for_update(db, owner, customers, [i for i in map(invoice_of, events) if i])
     plans: dict[str, tuple[RecoveryCase, tuple[Action, ...]]] = {}
     reasons = []
-    policy = app.policies.current(owner.account, owner.livemode)
     new = [case for event in events if invoice_of(event) not in cases and (case := opened(event, policy)[0])]
     remembered = store.recall(db, owner, new)
     for event in events:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker import ledger_commands
+from worker.rehearsal import commands as rehearsal_commands
 from worker.reports import options
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def _app() -> Iterator[App]:
 
 main.add_typer(options.reports(_app), name="report")
 main.add_typer(ledger_commands.ledger(_app), name="ledger")
+rehearsal_commands.add(main, _settings, _told)
 
 
 # ---------------------------------------------------------------- processes

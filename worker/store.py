@@ -182,13 +182,14 @@ def _with_attempts(db: Connection, owner: Owner, cases: dict[str, RecoveryCase])
         return cases
     attempt = t.attempt
     rows = db.execute(
-        select(attempt.c.invoice, attempt.c.n, attempt.c.at, attempt.c.answer)
+        select(attempt.c.invoice, attempt.c.n, attempt.c.at, attempt.c.answer, attempt.c.request)
         .where(owner.of(attempt), attempt.c.invoice.in_(sorted(cases)))
         .order_by(attempt.c.invoice, attempt.c.n)
     )
     made: dict[str, list[Attempt]] = {}
-    for invoice, n, at, answer in rows:
-        made.setdefault(invoice, []).append(Attempt(n, at, Answer(answer) if answer else None))
+    for invoice, n, at, answer, request in rows:
+        backup = "payment_method" in request
+        made.setdefault(invoice, []).append(Attempt(n, at, Answer(answer) if answer else None, backup))
     return {invoice: replace(case, attempts=tuple(made.get(invoice, ()))) for invoice, case in cases.items()}
 
 

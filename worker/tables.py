@@ -18,6 +18,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import Integer
 
+from worker.card_tables import card_budget as card_budget
+from worker.card_tables import declined_charge as declined_charge
+from worker.card_tables import refusal as refusal
 from worker.columns import Big, Flag, Instant, Json
 from worker.schema import metadata, objects, one_of, required, rows, where
 
@@ -125,6 +128,7 @@ attempt = rows(
     Column("charge", Text),
     Column("brand", Text),
     Column("fingerprint", Text),
+    Column("card", Text),  # of card_budget: what was about to be charged
     Column("decline", Json),
     Column("because", Text),
     Column("finished_at", Instant),
@@ -140,6 +144,7 @@ attempt = rows(
         **where("state in ('sending', 'processing', 'unknown')"),
     ),
     Index("one_success", "account", "livemode", "invoice", unique=True, **where("state = 'succeeded'")),
+    Index("ix_attempt_card", "account", "livemode", "card", **where("state in ('sending', 'processing', 'unknown')")),
 )
 
 notice = rows(

@@ -197,6 +197,18 @@ class InvoiceRead:
     card: Card | None = None
     processing: bool = False  # a payment of this invoice is under way
     disputed: bool = False
+    method: PaymentMethod | None = None  # what a further payment request would charge
+    declined: tuple[Charge, ...] = ()  # the charges of this invoice that a bank declined
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRefused:
+    """A network rule forbade a planned payment attempt of ours; `until`: when it may be asked again, None never."""
+
+    invoice: str
+    rule: str
+    until: datetime | None
+    because: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +246,7 @@ What = (
     | Noted
     | AttemptAnswered
     | InvoiceRead
+    | RetryRefused
     | DeadlinePassed
     | NoticeEnded
 )

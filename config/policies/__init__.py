@@ -15,6 +15,8 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from billing.declines import RETRYABLE, BadDeclineTable, DeclineClass, DeclineTable
 from billing.policy import Mode, Policy
+from billing.retry.rules import NetworkRule
+from config.network_rules import BadNetworkRules, network_rules
 
 HERE = Path(__file__).parent
 Days = Annotated[float, Field(gt=0, le=120)]
@@ -37,6 +39,7 @@ class _File(BaseModel):
     stripe_distance_hours: float = Field(ge=0, le=24 * 30)
     notice_delay_hours: float = Field(ge=0, le=24 * 30)
     after_card_change_minutes: float = Field(ge=0, le=24 * 60)
+    backup_methods: bool = False
     ladders: dict[DeclineClass, tuple[Days, ...]]
 
     @model_validator(mode="after")
@@ -71,6 +74,8 @@ def parse(body: Mapping[str, Any], where: str) -> Policy:
         stripe_distance=timedelta(hours=file.stripe_distance_hours),
         after_card_change=timedelta(minutes=file.after_card_change_minutes),
         notice_delay=timedelta(hours=file.notice_delay_hours),
+        rules=_rules(),
+        backup_methods=file.backup_methods,
     )
 
 
@@ -92,6 +97,13 @@ def shipped() -> list[str]:
 
 def in_mode(policy: Policy, mode: str) -> Policy:
     return replace(policy, mode=Mode(mode))
+
+
+def _rules() -> tuple[NetworkRule, ...]:
+    try:
+        return network_rules()
+    except BadNetworkRules as error:
+        raise BadPolicy(str(error)) from error
 
 
 @cache

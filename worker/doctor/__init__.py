@@ -90,6 +90,7 @@ CHECKS: dict[str, Check] = {
     "policies": messages.policies,
     "kill switch": waiting.kill_switch,
     "leftovers": waiting.leftovers,
+    "decline codes": waiting.codes,
     "backlog": waiting.backlog,
 }
 
@@ -99,5 +100,6 @@ NEEDS = {
     "durability": "database",
     "kill switch": "schema",
     "leftovers": "schema",
+    "decline codes": "schema",
     "backlog": "schema",
 }
