@@ -7,6 +7,7 @@ back. Everything of a customer comes from a seed of its own, so that any part of
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -55,11 +56,64 @@ MONTHLY = (
     + _NETTED.replace("SELECT sum(s), sum(e), ", "SELECT ")
     + " FROM (SELECT e - net AS s, e, d, q, v, i, r FROM l WHERE month >= {a}) AS each_one) AS x"
 )
-TRAILING = (
-    "WITH m AS (SELECT customer, currency, sum(CASE WHEN month < {a} THEN minor ELSE 0 END) AS s, sum(minor) AS e"
-    + _LINES.replace("{within}", "month >= {a}")
-    + f" FROM movement GROUP BY customer, currency) {_NETTED} FROM m"
+_OF = {line.name.lower(): NUMBER[line] for line in LINES}
+# The whole rule of 4.2 and 3.3, as the bridge has it: losses by line less gains, each subscription's largest recovery.
+TRAILING = """
+WITH each_one AS (
+    SELECT customer, currency, min(month) AS began, max(CASE WHEN pair IS NULL THEN id END) AS last,
+           sum(CASE WHEN month < {a} THEN minor ELSE 0 END) AS s, sum(minor) AS e,
+           sum(CASE WHEN month >= {a} AND line IN (NEW, EXPANSION, REACTIVATION) THEN minor ELSE 0 END) AS gains,
+           -sum(CASE WHEN month >= {a} AND line = DOWNGRADE THEN minor ELSE 0 END) AS d,
+           -sum(CASE WHEN month >= {a} AND line = RESTRUCTURING THEN minor ELSE 0 END) AS q,
+           -sum(CASE WHEN month >= {a} AND line = VOLUNTARY THEN minor ELSE 0 END) AS v,
+           -sum(CASE WHEN month >= {a} AND line = INVOLUNTARY AND pair IS NULL THEN minor ELSE 0 END) AS lost
+    FROM movement GROUP BY customer, currency
+), came_back AS (
+    SELECT m.customer, m.currency, m.subscription, m.pair, coalesce(m.pair, m.loss) AS undoes, m.minor,
+           m.pair IS NOT NULL OR loss.id IS NOT NULL AS within
+    FROM movement AS m LEFT JOIN movement AS loss ON loss.id = m.loss AND loss.month >= {a}
+        AND loss.customer = m.customer AND loss.line = INVOLUNTARY
+    WHERE m.month >= {a} AND m.line = RECOVERED
+), largest AS (
+    SELECT customer, currency, subscription, max(minor) AS most FROM (
+        SELECT customer, currency, subscription, undoes, sum(minor) AS minor FROM came_back WHERE within
+        GROUP BY customer, currency, subscription, undoes) AS by_loss
+    GROUP BY customer, currency, subscription
+), restored AS (
+    SELECT customer, currency, sum(most) AS recovered, sum(least(most, level)) AS live
+    FROM largest JOIN (
+        SELECT customer, currency, subscription, sum(minor) AS level FROM movement
+        GROUP BY customer, currency, subscription) AS levels USING (customer, currency, subscription)
+    GROUP BY customer, currency
+), returned AS (
+    SELECT customer, currency, sum(CASE WHEN within THEN minor ELSE 0 END) AS minor,
+           sum(CASE WHEN within THEN 0 ELSE minor END) AS late
+    FROM came_back WHERE pair IS NULL GROUP BY customer, currency
+), net AS (
+    SELECT s, e, began, d, q, v, lost - coalesce(returned.minor, 0) AS i, gains + coalesce(late, 0) AS g,
+           coalesce(recovered, 0) AS r, coalesce(live, 0) AS live,
+           CASE WHEN s = 0 THEN 0 WHEN e >= s THEN 1 WHEN e > 0 THEN 2 WHEN last.line = INVOLUNTARY THEN 3
+                ELSE 4 END AS b
+    FROM each_one LEFT JOIN restored USING (customer, currency) LEFT JOIN returned USING (customer, currency)
+    JOIN movement AS last ON last.id = each_one.last
 )
+SELECT sum(s), sum(e), sum(CASE WHEN b = 1 THEN e - s ELSE 0 END),
+       sum(CASE WHEN b = 2 THEN greatest(d + v - g, 0) ELSE 0 END),
+       sum(CASE WHEN b = 2 THEN greatest(q - greatest(g - d - v, 0), 0) ELSE 0 END),
+       sum(CASE b WHEN 4 THEN greatest(v + d + q - g, 0) WHEN 3 THEN greatest(v - greatest(g - i - d - q, 0), 0)
+           ELSE 0 END),
+       sum(CASE b WHEN 4 THEN greatest(i - greatest(g - v - d - q, 0), 0) WHEN 3 THEN greatest(i + d + q - g, 0)
+           WHEN 2 THEN greatest(i - greatest(g - d - v - q, 0), 0) ELSE 0 END + CASE WHEN s > 0 THEN r ELSE 0 END),
+       sum(CASE WHEN s > 0 THEN r ELSE 0 END), sum(CASE WHEN s = 0 AND began >= {a} THEN e ELSE 0 END),
+       sum(CASE WHEN s = 0 AND began < {a} THEN e ELSE 0 END), sum(CASE WHEN s > 0 THEN live ELSE 0 END)
+FROM net
+"""
+for _name, _number in _OF.items():
+    TRAILING = re.sub(rf"\b{_name.upper()}\b", str(_number), TRAILING)
+COMPARED = (
+    "start end expansion downgrade restructuring voluntary_churn gross_involuntary_churn recovered_involuntary_churn"
+    " new_business reactivation recovered_live"
+).split()  # the columns of TRAILING
 DUCKDB = """
 import json, sys, time, duckdb
 folder, asked = sys.argv[1], json.loads(sys.argv[2])

@@ -16,6 +16,7 @@ from billing.actions import KEY_PREFIX
 from billing.declines import DeclineClass
 from billing.events.occurrences import Answer
 from billing.events.snapshots import Card, Decline
+from billing.ledger.sources import STAFF_PREFIX, RecoveredBy
 from billing.money import Amount
 
 
@@ -73,15 +74,6 @@ EARLIER = timedelta(days=1)
 
 # A bank that said one of these will say it again until the customer does something.
 NO_SILENT_RETRY = frozenset({DeclineClass.NEEDS_CUSTOMER, DeclineClass.AUTHENTICATION, DeclineClass.DEAD_CARD})
-
-
-class RecoveredBy(StrEnum):
-    """What brought the money, named only as far as the evidence goes."""
-
-    OUR_RETRY = "our_retry"
-    OUTSIDE_STRIPE = "outside_stripe"
-    AFTER_OUR_MESSAGE = "after_our_message"
-    WITHOUT_US = "without_us"
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +245,10 @@ class RecoveryCase:
 
     @property
     def recovered_by(self) -> RecoveredBy | None:
-        """The source of the recovery, by a fixed priority, so that one case has one source."""
+        """Who brought the money, by the priority of `RecoveredBy`, so that one case has one source.
+
+        A case does not keep who replaced a card, so what the books give to the card updater is Stripe's retry here.
+        """
         if self.paid_at is None:
             return None
         # The key that Stripe echoes says more than our own reading, which only sees that the money came.
@@ -262,9 +257,12 @@ class RecoveryCase:
             return RecoveredBy.OUR_RETRY
         if self.paid_outside:
             return RecoveredBy.OUTSIDE_STRIPE
-        if any(outcome == "accepted" for _, outcome in self.notices):
-            return RecoveredBy.AFTER_OUR_MESSAGE
-        return RecoveredBy.WITHOUT_US
+        if self.paid_by_key is None:
+            return RecoveredBy.STRIPE_RETRY
+        if self.paid_by_key.startswith(STAFF_PREFIX):
+            return RecoveredBy.STAFF
+        asked = any(outcome == "accepted" for _, outcome in self.notices)
+        return RecoveredBy.OUR_MESSAGE if asked else RecoveredBy.CUSTOMER
 
 
 def _live_state(case: RecoveryCase) -> tuple[State, str]:

@@ -7,6 +7,7 @@ sets `REPRIEVE_STRIPE_API_KEY`. `docs/settings.md` is written from the descripti
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,7 +22,10 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from billing.ledger.policy import DEFAULT, LedgerPolicy
 from billing.notices.address import BadAddress, parse
+from billing.report.bands import Bands
+from billing.report.bands import parse as parse_bands
 
 PREFIX = "REPRIEVE_"
 Mode = Literal["observe", "notify", "weave", "own"]
@@ -115,6 +119,15 @@ class Settings(BaseSettings):
     )
     reporting_timezone: str = Field("UTC", description="Time zone in which months begin in reports.")
 
+    customers_csv: Path | None = Field(
+        None,
+        description="A CSV file of what you know of customers: customer, gtm_motion, pricing_model, country, account.",
+    )
+    acv_bands: str = Field(
+        "article-001",
+        description="Bands of contract value: article-001, article-002, article-003, or your own as name:edge pairs.",
+    )
+
     digest_to: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Addresses of the team that get the weekly NRR digest, separated by commas; none sends none."
     )
@@ -158,6 +171,12 @@ class Settings(BaseSettings):
                 raise ValueError(f"address {number}: {bad}") from None
         return value
 
+    @field_validator("acv_bands")
+    @classmethod
+    def _bands(cls, value: str) -> str:
+        parse_bands(value)
+        return value
+
     @field_validator("digest_timezone")
     @classmethod
     def _zone(cls, value: str | None) -> str | None:
@@ -198,6 +217,16 @@ class Settings(BaseSettings):
         exact = [a for a in self.all_accounts if a.id == account and a.livemode == livemode]
         same_mode = [a for a in self.all_accounts if a.livemode == livemode]
         return next(iter(exact or same_mode), None)
+
+    @property
+    def ledger_policy(self) -> LedgerPolicy:
+        """The switches that the books are kept with; a day is the company's own (D15)."""
+        return replace(DEFAULT, zone=self.reporting_timezone)
+
+    @property
+    def bands(self) -> Bands:
+        """The bands of contract value that reports use."""
+        return parse_bands(self.acv_bands)
 
     @property
     def sqlite(self) -> bool:

@@ -7,8 +7,9 @@ Objects are plain dicts in the newest API shape; keys that begin with an undersc
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import orjson
@@ -39,6 +40,30 @@ class Page:
     url: str
 
 
+@dataclass(slots=True)
+class Table:
+    """Objects in the order of creation. A list that goes on from a cursor begins at its place, not at the newest."""
+
+    objects: list[Obj | None] = field(default_factory=list)  # None: removed
+    places: dict[str, int] = field(default_factory=dict)
+
+    def add(self, obj: Obj) -> None:
+        self.places[obj["id"]] = len(self.objects)
+        self.objects.append(obj)
+
+    def remove(self, id: str) -> None:
+        self.objects[self.places.pop(id)] = None
+
+    def find(self, id: str) -> Obj | None:
+        place = self.places.get(id)
+        return None if place is None else self.objects[place]
+
+    def older(self, than: str | None = None) -> Iterator[Obj]:
+        """Newest first: all, or those that were made before the named one."""
+        end = len(self.objects) if than is None else self.places[than]
+        return (obj for place in range(end - 1, -1, -1) if (obj := self.objects[place]) is not None)
+
+
 class Store:
     """Tables by object type; ids are made from the seed, so a run repeats itself."""
 
@@ -46,8 +71,8 @@ class Store:
         self._seed = str(seed).encode()
         self._serial = 0
         self._by_id: dict[str, Obj] = {}
-        self._tables: dict[str, dict[str, Obj]] = {}
         self.wishes: dict[str, str] = {}  # by prefix: the id that the next new object gets
+        self._tables: defaultdict[str, Table] = defaultdict(Table)
 
     def new_id(self, prefix: str, length: int = 24) -> str:
         self._serial += 1
@@ -56,28 +81,28 @@ class Store:
 
     def add(self, obj: Obj) -> Obj:
         self._by_id[obj["id"]] = obj
-        self._tables.setdefault(obj["object"], {})[obj["id"]] = obj
+        self._tables[obj["object"]].add(obj)
         return obj
 
     def remove(self, obj: Obj) -> None:
         del self._by_id[obj["id"]]
-        del self._tables[obj["object"]][obj["id"]]
+        self._tables[obj["object"]].remove(obj["id"])
 
     def find(self, id: str) -> Obj | None:
         return self._by_id.get(id)
 
     def get(self, kind: str, id: str, param: str = "id") -> Obj:
-        obj = self._tables.get(kind, {}).get(id)
+        obj = self._tables[kind].find(id)
         if obj is None:
             raise errors.no_such(kind, id, param)
         return obj
 
     def all(self, kind: str) -> Iterator[Obj]:
         """In the order of creation."""
-        return iter(list(self._tables.get(kind, {}).values()))
+        return iter([obj for obj in self._tables[kind].objects if obj is not None])
 
     def newest(self, kind: str) -> Iterator[Obj]:
-        return reversed(self._tables.get(kind, {}).values())
+        return self._tables[kind].older()
 
     def page(self, kind: str, params: Params, url: str, keep: Callable[[Obj], bool] | None = None) -> Page:
         """A list answer: `limit`, `starting_after`, `ending_before`, `created` and whatever `keep` asks."""
@@ -87,7 +112,7 @@ class Store:
                 self.get(kind, cursor, name)
         found = (
             obj
-            for obj in self.newest(kind)
+            for obj in self._tables[kind].older(None if params.text("ending_before") else params.text("starting_after"))
             if params.within("created", obj.get("created")) and (keep is None or keep(obj))
         )
         return cut(found, params, limit, url)
@@ -101,7 +126,7 @@ def page_limit(params: Params) -> int:
 
 
 def cut(found: Iterator[Obj], params: Params, limit: int, url: str) -> Page:
-    """Stripe's cursor paging over objects that come newest first."""
+    """Stripe's paging over objects that come newest first, those after a cursor only."""
     if before := params.text("ending_before"):
         newer: list[Obj] = []
         for obj in found:
@@ -109,10 +134,6 @@ def cut(found: Iterator[Obj], params: Params, limit: int, url: str) -> Page:
                 break
             newer.append(obj)
         return Page(newer[-limit:], len(newer) > limit, url)
-    if after := params.text("starting_after"):
-        for obj in found:
-            if obj["id"] == after:
-                break
     data: list[Obj] = []
     for obj in found:
         if len(data) == limit:

@@ -41,6 +41,7 @@ from worker.values import event_from_json, from_json, to_json
 EVENTS_KEPT = timedelta(days=30)
 SPARE = timedelta(days=1)  # the last day of events may be gone before its page is read
 COUPONS = "data.discounts.source.coupon"
+BOOKS = "books"  # the last stage, after those of Stripe's lists
 
 Page = list[dict[str, Any]]
 Tell = Callable[[str, int], None]
@@ -104,16 +105,25 @@ def run(app: App, owner: Owner, tell: Tell = lambda stage, objects: None) -> dic
     for stage in STAGES:
         if not cursors[stage.name].done:
             _load(work, stage, cursors[stage.name], tell)
-    with app.db.begin() as db:
-        db.execute(delete(t.billed).where(owner.of(t.billed)))
-    tell("books", books.keep(app))
+    if not cursors[BOOKS].done:
+        _keep_books(work, tell)
     return progress(app, owner)
+
+
+def _keep_books(work: Run, tell: Tell) -> None:
+    """Nothing more is read once this has begun: killed here, the back-fill goes on with the books."""
+    with work.app.db.begin() as db:
+        db.execute(delete(t.billed).where(work.owner.of(t.billed)))
+    books.keep(work.app, lambda customers: tell(BOOKS, customers))
+    if not work.app.stopping.is_set():
+        with work.app.db.begin() as db:
+            _commit(db, work.owner, BOOKS, None, 0, work.app.now())
 
 
 def progress(app: App, owner: Owner) -> dict[str, int]:
     """Objects loaded so far, by stage."""
     with app.db.read() as db:
-        return {name: cursor.objects for name, cursor in _cursors(db, owner).items()}
+        return {name: cursor.objects for name, cursor in _cursors(db, owner).items() if name != BOOKS}
 
 
 def _begin(app: App, owner: Owner) -> dict[str, Cursor]:
@@ -121,22 +131,22 @@ def _begin(app: App, owner: Owner) -> dict[str, Cursor]:
     now = app.now()
     with app.db.begin() as db:
         known = _cursors(db, owner)
-        if known.keys() >= {stage.name for stage in STAGES} and not all(cursor.done for cursor in known.values()):
+        if known.keys() >= set(NAMES) and not all(cursor.done for cursor in known.values()):
             return known
         horizon = next((cursor.horizon for cursor in known.values()), now - EVENTS_KEPT + SPARE)
-        for stage in STAGES:
+        for name in NAMES:
             new = {"after": None, "objects": 0, "horizon": horizon, "started_at": now, "done_at": None}
             statement = store.insert(db, t.backfill_cursor)
             statement = statement.on_conflict_do_update(
                 index_elements=["account", "livemode", "resource"], set_={n: statement.excluded[n] for n in new}
             )
-            db.execute(statement, [{**owner.key, "resource": stage.name, **new}])
+            db.execute(statement, [{**owner.key, "resource": name, **new}])
         return _cursors(db, owner)
 
 
 def _cursors(db: Connection, owner: Owner) -> dict[str, Cursor]:
     cursor = t.backfill_cursor
-    rows = db.execute(select(cursor).where(owner.of(cursor), cursor.c.resource.in_([stage.name for stage in STAGES])))
+    rows = db.execute(select(cursor).where(owner.of(cursor), cursor.c.resource.in_(NAMES)))
     return {row.resource: Cursor(row.after, row.objects, row.horizon, row.done_at is not None) for row in rows}
 
 
@@ -150,10 +160,7 @@ def _load(work: Run, stage: Stage, cursor: Cursor, tell: Tell) -> None:
         except StripeMissing:
             if after is None:
                 raise
-            after, objects = (
-                None,
-                0,
-            )  # the object where we stopped was deleted: from the beginning, adding nothing twice
+            after, objects = None, 0  # the object where we stopped is gone: from the beginning, adding nothing twice
             continue
         page = stage.prepare(work, page)
         after, objects = (str(page[-1]["id"]) if page else after), objects + len(page)
@@ -382,3 +389,4 @@ STAGES = (
     Stage("subscriptions", "/v1/subscriptions", {"status": "all", "expand[]": [COUPONS]}, _priced, _subscriptions),
     Stage("open invoices", "/v1/invoices", {"status": "open"}, _as_it_is, _open_invoices),
 )
+NAMES = (*(stage.name for stage in STAGES), BOOKS)

@@ -7,47 +7,61 @@ list for that time. Crash anywhere: the customer is still on the list, and foldi
 
 from __future__ import annotations
 
+import gc
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import Connection, Row, delete, select
 
 from billing.events import Event
 from billing.ledger.book import book
-from billing.ledger.entry import Entry, Posting, corrections, entries_of
-from billing.ledger.facts import Fact, facts_of
+from billing.ledger.entry import Entry, corrections, entries_of
+from billing.ledger.facts import KINDS, Fact, facts_of
 from billing.ledger.identity import Identities, members, renamed
 from billing.ledger.interpret import ledger_events
 from billing.ledger.movement import Book
 from billing.ledger.policy import DEFAULT, LedgerPolicy
 from billing.ledger.vocabulary import LedgerEvent
-from billing.money import Amount
-from worker import booklock, closed, identity, rollups, store
+from worker import booklock, closed, entries, identity, rollups, store
 from worker import tables as t
 from worker.app import App
 from worker.closed import Horizon
 from worker.store import Owner
 from worker.values import event_from_json
 
-BATCH = 50
+BATCH = 200
+PAGE = 100  # accounts that are read and folded together
 
 
-def keep(app: App) -> int:
-    """Book everything that was learnt and not yet booked; how many customers that concerned."""
+def keep(app: App, tell: Callable[[int], None] = lambda kept: None) -> int:
+    """Book everything that was learnt and not yet booked; how many customers that concerned, told after each batch."""
     kept = 0
     while not app.stopping.is_set() and (number := _keep_some(app)):
         kept += number
+        tell(kept)
     return kept
 
 
 def _keep_some(app: App) -> int:
-    with app.db.begin() as db:
+    with _collector_resting(), app.db.begin() as db:
         booklock.share(db)
         return keep_batch(app, db, app.now())
+
+
+@contextmanager
+def _collector_resting() -> Iterator[None]:
+    """A batch is a hundred thousand small values without cycles: looking for cycles took a third of the time."""
+    was_at_work = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_at_work:
+            gc.enable()
 
 
 def keep_batch(app: App, db: Connection, now: datetime, alone: bool = False) -> int:
@@ -65,19 +79,26 @@ def keep_batch(app: App, db: Connection, now: datetime, alone: bool = False) -> 
             store.lock(db, owner, _concerned(known, listed))
         taken = delete(t.to_book).where(owner.of(t.to_book), t.to_book.c.customer.in_(listed))
         customers = [row.customer for row in db.execute(taken.returning(t.to_book.c.customer))]
-        folded = _fold(store.facts_of(db, owner, _concerned(known, customers)), known, now)
+        facts = store.facts_of(db, owner, _concerned(known, customers), KINDS)
+        folded = _fold(facts, known, now, app.settings.ledger_policy)
         first_open = closed.first_open(db, owner)
-        for customer, made in folded.items():
-            lacking = corrections(booked(db, owner, customer), entries_of(made))
-            _append(db, owner, lacking, now, app.settings.reporting_timezone, first_open)
+        before = entries.booked(db, owner, folded)
+        lacking = [entry for who, made in folded.items() for entry in corrections(before[who], entries_of(made))]
+        entries.append(db, owner, lacking, now, app.settings.reporting_timezone, first_open)
         rollups.update(db, owner, folded, app.settings.reporting_timezone)
         store.book_again(db, owner, {who: made.next_due for who, made in folded.items() if made.next_due})
     return len(waiting)
 
 
+def booked(db: Connection, owner: Owner, customer: str) -> dict[str, Entry]:
+    """All entries ever of one customer, by key."""
+    return entries.booked(db, owner, [customer]).get(customer, {})
+
+
 def _by_owner(rows: Sequence[Row[Any]]) -> dict[Owner, list[str]]:
+    """In one order everywhere, so that two bookkeepers never wait for each other's sums."""
     found: dict[Owner, list[str]] = defaultdict(list)
-    for row in rows:
+    for row in sorted(rows, key=lambda row: (row.account, row.livemode)):
         found[Owner(row.account, row.livemode)].append(row.customer)
     return found
 
@@ -91,12 +112,14 @@ def _concerned(known: Identities, customers: Iterable[str]) -> list[str]:
     return sorted(concerned)
 
 
-def _fold(facts: Mapping[str, Sequence[tuple[Event, datetime]]], known: Identities, until: datetime) -> dict[str, Book]:
+def _fold(
+    facts: Mapping[str, Sequence[tuple[Event, datetime]]], known: Identities, until: datetime, policy: LedgerPolicy
+) -> dict[str, Book]:
     """The books of these customers; of one that is booked under another name an empty one."""
     told: dict[str, list[LedgerEvent]] = {customer: [] for customer in facts}
     for customer, learnt in facts.items():
         told[known.get(customer, customer)] += _read(learnt)
-    return {customer: book(renamed(events, known), DEFAULT, until) for customer, events in told.items()}
+    return {customer: book(renamed(events, known), policy, until) for customer, events in told.items()}
 
 
 def fold(facts: Iterable[tuple[Event, datetime]], until: datetime) -> Book:
@@ -111,98 +134,48 @@ def _read(facts: Iterable[tuple[Event, datetime]]) -> list[LedgerEvent]:
 # ---------------------------------------------------------------- all customers at once
 
 
-def whole(
-    db: Connection, owner: Owner, until: datetime, horizon: Horizon | None = None, policy: LedgerPolicy = DEFAULT
-) -> Book:
-    """Every customer's facts as one book: all that is known, or what was known then."""
+def one_by_one(
+    db: Connection, owner: Owner, until: datetime, policy: LedgerPolicy, horizon: Horizon | None = None
+) -> Iterator[tuple[str, Book]]:
+    """The book of one account after the other, by name: by all that is known, or by what was known then.
+
+    A page of accounts is read, then folded, then the next one is read: however many there are, the transaction is
+    never idle for longer than a page takes, and PostgreSQL does not end it.
+    """
     known = identity.known(db, owner, horizon.identity if horizon else None)
-    learnt = facts_by_customer(db, owner, horizon.fact if horizon else None)
-    return book((event for facts in learnt for event in renamed(ledger_events(facts), known)), policy, until)
+    last = horizon.fact if horizon else None
+    accounts = iter(_accounts(db, owner, known, last).items())
+    while page := dict(islice(accounts, PAGE)):
+        told: dict[str, list[LedgerEvent]] = defaultdict(list)
+        for facts in facts_by_customer(db, owner, last, [each for customers in page.values() for each in customers]):
+            if facts:
+                told[known.get(facts[0].customer, facts[0].customer)] += renamed(ledger_events(facts), known)
+        for account in page:
+            if account in told:
+                yield account, book(told.pop(account), policy, until)
 
 
-def one_by_one(db: Connection, owner: Owner, until: datetime) -> Iterator[tuple[str, Book]]:
-    """The book of one account after the other, by name; those of several Stripe customers at the end."""
-    known = identity.known(db, owner)
-    several = members(known)
-    shared: dict[str, list[LedgerEvent]] = defaultdict(list)
-    for facts in facts_by_customer(db, owner):
-        events = renamed(ledger_events(facts), known)
-        account = known.get(facts[0].customer, facts[0].customer) if facts else ""
-        if account in several:
-            shared[account] += events
-        elif facts:
-            yield account, book(events, DEFAULT, until)
-    for account in sorted(shared):
-        yield account, book(shared[account], DEFAULT, until)
+def _accounts(db: Connection, owner: Owner, known: Identities, last: int | None) -> dict[str, list[str]]:
+    """By name: the Stripe customers with facts, up to a row, that are booked under it."""
+    fact, found = t.fact, dict[str, list[str]]()
+    names = select(fact.c.customer).where(owner.of(fact), fact.c.customer.is_not(None)).distinct()
+    for customer in sorted(db.scalars(names if last is None else names.where(fact.c.id <= last))):
+        found.setdefault(known.get(customer, customer), []).append(customer)
+    return dict(sorted(found.items()))
 
 
-def facts_by_customer(db: Connection, owner: Owner, last: int | None = None) -> Iterator[list[Fact]]:
-    """The facts of one Stripe customer after the other, up to a row."""
+def facts_by_customer(
+    db: Connection, owner: Owner, last: int | None = None, among: Sequence[str] | None = None
+) -> Iterator[list[Fact]]:
+    """The facts of one Stripe customer after the other, up to a row; of everybody, or among some."""
     fact = t.fact
     wanted = select(fact.c.customer, fact.c.body, fact.c.recorded_at).where(
-        owner.of(fact), fact.c.customer.is_not(None)
+        owner.of(fact), fact.c.customer.is_not(None), fact.c.kind.in_(sorted(KINDS))
     )
     if last is not None:
         wanted = wanted.where(fact.c.id <= last)
-    rows = db.execution_options(yield_per=1_000).execute(wanted.order_by(fact.c.customer, fact.c.id))
+    if among is not None:
+        wanted = wanted.where(fact.c.customer.in_(among))
+    rows = db.execute(wanted.order_by(fact.c.customer, fact.c.id).execution_options(yield_per=1_000))
     for _, of_one in groupby(rows, key=lambda row: row.customer):
         yield [fact for row in of_one for fact in facts_of(event_from_json(row.body), row.recorded_at)]
-
-
-# ---------------------------------------------------------------- entries
-
-
-def booked(db: Connection, owner: Owner, customer: str) -> dict[str, Entry]:
-    rows = db.execute(select(t.entry).where(owner.of(t.entry), t.entry.c.customer == customer)).all()
-    lines = db.execute(
-        select(t.posting).where(t.posting.c.entry.in_([row.id for row in rows])).order_by(t.posting.c.line)
-    )
-    postings: dict[int, list[Posting]] = defaultdict(list)
-    for line in lines:
-        postings[line.entry].append(Posting(line.name, Amount(line.minor, line.unit)))
-    return {
-        row.key: Entry(
-            key=row.key,
-            effective_at=row.effective_at,
-            because=row.because,
-            postings=tuple(postings[row.id]),
-            customer=row.customer,
-            subscription=row.subscription or "",
-            invoice=row.invoice,
-            case=row.case,
-            reverses=row.reverses,
-        )
-        for row in rows
-    }
-
-
-def _append(db: Connection, owner: Owner, entries: Sequence[Entry], now: datetime, zone: str, first_open: str) -> None:
-    """Add entries, each posted to the month it belongs to, or to the first open one when that is closed."""
-    for entry in entries:
-        row = {
-            **owner.key,
-            "key": entry.key,
-            "customer": entry.customer,
-            "subscription": entry.subscription,
-            "invoice": entry.invoice,
-            "case": entry.case,
-            "because": entry.because,
-            "effective_at": entry.effective_at,
-            "recorded_at": now,
-            "posted_period": max(entry.effective_at.astimezone(ZoneInfo(zone)).strftime("%Y-%m"), first_open),
-            "reverses": entry.reverses,
-        }
-        number = db.execute(insert(t.entry).returning(t.entry.c.id), row).scalar_one()
-        db.execute(
-            insert(t.posting),
-            [
-                {
-                    "entry": number,
-                    "line": line,
-                    "name": each.account,
-                    "minor": each.amount.minor,
-                    "unit": each.amount.unit,
-                }
-                for line, each in enumerate(entry.postings)
-            ],
-        )

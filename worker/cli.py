@@ -69,12 +69,16 @@ def _settings() -> Settings:
 @contextmanager
 def _app() -> Iterator[App]:
     """The app for a command that ends at once: nobody is rung, the next sweep finds what was written."""
+    from worker import migrate as migrations
     from worker.app import build
     from worker.broker import NoBell
+    from worker.process import CannotStart
 
     with _told():
         app = build(_settings(), NoBell())
         try:
+            if wrong := migrations.mismatch(app.db):
+                raise CannotStart(wrong)
             app.policies.load()
             yield app
         finally:
@@ -320,4 +324,4 @@ def inbox_rerun(
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="reprieve")

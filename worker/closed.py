@@ -6,13 +6,14 @@ A closed month is one row that is never changed: the closing figures as posted, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
 from billing.ledger.entry import AT_RISK, GOOD
+from billing.ledger.policy import PRESETS, LedgerPolicy
 from billing.report.period import Period
 from worker import tables as t
 from worker.store import Owner
@@ -44,6 +45,11 @@ class Closed:
     @property
     def period(self) -> Period:
         return Period.month(self.month, self.zone)
+
+    @property
+    def switches(self) -> LedgerPolicy:
+        """What the books were kept with when it was closed."""
+        return replace(PRESETS[self.policy], zone=self.zone)
 
 
 def latest(db: Connection, owner: Owner) -> Closed | None:

@@ -11,10 +11,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, insert, select, text
 
-from billing.ledger.movement import Book
-from billing.ledger.policy import DEFAULT, PRESETS
-from billing.report.bridge import Basis, Bridge, bridges
+from billing.ledger.policy import DEFAULT
+from billing.report.bridge import ROW_OF, Basis, Bridge, added
+from billing.report.currency import Currency
 from billing.report.period import Period
+from billing.report.rows import Row, add, histories
 from worker import booklock, books, identity
 from worker import tables as t
 from worker.app import App
@@ -75,20 +76,29 @@ def close(app: App, owner: Owner, month: str, by: str) -> Closed:
 # ---------------------------------------------------------------- the two views
 
 
-def as_closed(db: Connection, closed: Closed) -> Book:
-    """The book as it was known when the month was closed, the same whenever it is asked for."""
-    return books.whole(db, closed.owner, closed.closed_at, closed.horizon, PRESETS[closed.policy])
-
-
 def report(db: Connection, closed: Closed, basis: Basis = Basis.NETTED) -> tuple[Bridge, ...]:
-    """The bridges of a closed month as known at its close, with the prior-period adjustment it was closed with."""
-    made = bridges(as_closed(db, closed), closed.period, basis, closed.policy)
-    return adjusted(db, closed.owner, made)
+    """The bridges of a closed month as known at its close, with the prior-period adjustment it was closed with.
+
+    They are the same whenever they are asked for.
+    """
+    return adjusted(db, closed.owner, _bridges(db, closed, closed.closed_at, basis, closed.policy, closed.horizon))
 
 
 def restated(db: Connection, closed: Closed, now: datetime, basis: Basis = Basis.NETTED) -> tuple[Bridge, ...]:
     """The same month by all that is known now."""
-    return bridges(books.whole(db, closed.owner, now), closed.period, basis, f"{closed.policy}, restated")
+    return _bridges(db, closed, now, basis, f"{closed.policy}, restated")
+
+
+def _bridges(
+    db: Connection, closed: Closed, until: datetime, basis: Basis, policy: str, horizon: Horizon | None = None
+) -> tuple[Bridge, ...]:
+    """One for each currency, added up account by account, so that nobody's book has to be held."""
+    period, totals = closed.period, dict[str, Row]()
+    for _, made in books.one_by_one(db, closed.owner, until, closed.switches, horizon):
+        for customer, history in histories(made).items():
+            for code in {movement.amount.currency for movement in history.movements}:
+                add(totals.setdefault(code, Row("")), ROW_OF[basis](customer, history, period, Currency(code)))
+    return tuple(added([total], period, Currency(code), until, basis, policy) for code, total in sorted(totals.items()))
 
 
 def adjusted(db: Connection, owner: Owner, made: tuple[Bridge, ...]) -> tuple[Bridge, ...]:

@@ -9,6 +9,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 from sqlalchemy import BigInteger, Boolean, Dialect, Integer, Text, TypeDecorator
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.ext.compiler import compiles
@@ -74,7 +75,7 @@ class Json(TypeDecorator[Any]):
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        return json.loads(value) if isinstance(value, str) and dialect.name != "postgresql" else value
+        return orjson.loads(value) if isinstance(value, str) and dialect.name != "postgresql" else value
 
 
 class db_now(ColumnElement[datetime]):

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
@@ -53,7 +54,13 @@ class Database:
             "keepalives_count": 3,
         }
         return create_engine(
-            url, pool_size=threads + 2, max_overflow=4, pool_timeout=5, pool_pre_ping=False, connect_args=arguments
+            url,
+            pool_size=threads + 2,
+            max_overflow=4,
+            pool_timeout=5,
+            pool_pre_ping=False,
+            connect_args=arguments,
+            json_deserializer=orjson.loads,
         )
 
     def _sqlite_engine(self) -> Engine:

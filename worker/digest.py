@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
@@ -19,15 +19,15 @@ from sqlalchemy import Connection, select, update
 from billing.money import Amount
 from billing.notices import address
 from billing.notices.compose import Context, message_id
-from billing.report.bridge import Basis, Bridge
+from billing.report.bridge import Bridge
 from billing.report.period import Period
-from billing.report.scope import Scope
+from billing.report.retention import GAP_WARNING, warns
 from billing.report.table import Kind
 from worker import report, store, switch
 from worker.app import App
 from worker.channels import Message, Outcome
 from worker.rendering import Rendered, TemplateBroken
-from worker.reports import cells
+from worker.reports import cells, weeks
 from worker.reports.source import checked
 from worker.store import Owner
 from worker.tables import notice
@@ -193,15 +193,15 @@ def _mark(db: Connection, owner: Owner, key: str, outcome: Outcome, because: str
 def render(app: App, owner: Owner, week: Period) -> Rendered:
     """The digest of one account. Raises BooksDisagree, NotBalanced and TemplateBroken."""
     before = Period(week.start - WEEK, week.start, week.zone)
-    year = Period(_year_before(week.end), week.end, week.zone)
-    folded = checked(app, owner, [week])
-    codes = {movement.amount.currency for movement in folded.movements}
-    scopes = [Scope.of(folded, code, week.zone) for code in sorted(codes)]
-    scopes.sort(key=lambda scope: -scope.bridge(week).end)  # the larger currency first
-    this, last, annual = (
-        [scope.bridge(period, basis) for scope in scopes]
-        for period, basis in ((week, Basis.ACTIVITY), (before, Basis.ACTIVITY), (year, Basis.NETTED))
-    )
+    year = year_of(app, week)
+    source = checked(app, owner, [year])
+    found = [(code, weeks.bridges(source, code, [before, week])) for code in source.currencies]
+    found.sort(key=lambda each: -each[1][1].end)  # the larger currency first
+    last, this = [made[0] for _, made in found], [made[1] for _, made in found]
+    with app.db.read() as db:
+        for each in this:
+            report.check_postings(db, owner, each)
+    annual = [source.scope(code, year.zone).bridge(year) for code, _ in found]
     context: dict[str, str | int] = {
         "merchant": app.settings.mail_from_name,
         "account": owner.account if owner.account != "self" else "",
@@ -210,7 +210,8 @@ def render(app: App, owner: Owner, week: Period) -> Rendered:
         "ends": (week.end - timedelta(days=1)).isoformat(),
         "zone": week.zone,
         "policy": this[0].policy if this else "",
-        "as_known": f"{folded.until:%Y-%m-%d %H:%M} UTC",
+        "year_ends": (year.end - timedelta(days=1)).isoformat(),
+        "as_known": f"{source.until:%Y-%m-%d %H:%M} UTC",
         "url": app.settings.public_url,
     }
     for name, value in FIGURES.items():
@@ -218,7 +219,14 @@ def render(app: App, owner: Owner, week: Period) -> Rendered:
         context[f"{name}_before"] = _each(last, value)
     for name in ("nrr", "grr", "gap"):
         context[name] = _ratios(annual, name)
-    return app.renderer.render(Digest(context))  # type: ignore[arg-type]  # it reads template, locales and context
+    context["gap_warning"] = gap_warning(annual)
+    return app.renderer.render(Digest(context))
+
+
+def year_of(app: App, week: Period) -> Period:
+    """The twelve months up to the last full one, where the books are closed."""
+    last = week.end.replace(day=1) - timedelta(days=1)
+    return Period.month(f"{last:%Y-%m}", app.settings.reporting_timezone).trailing(12)
 
 
 def _lost(bridge: Bridge) -> int:
@@ -226,12 +234,13 @@ def _lost(bridge: Bridge) -> int:
 
 
 FIGURES: Mapping[str, Callable[[Bridge], str]] = {
-    "opening": lambda bridge: _money(bridge.start, bridge),
+    "opening": lambda bridge: _money(bridge.start, bridge) + _as_closed(bridge),
     "expansion": lambda bridge: _signed(bridge.expansion, bridge),
     "churned": lambda bridge: f"{_signed(-_lost(bridge), bridge)} ({_customers(bridge.logos_lost)})",
     "downgrade": lambda bridge: _signed(-bridge.downgrade, bridge),
     "restructuring": lambda bridge: _signed(-bridge.restructuring, bridge),
     "recovered": lambda bridge: _signed(bridge.recovered_involuntary_churn + bridge.recovered_late, bridge),
+    "new_business": lambda bridge: _signed(bridge.new_business, bridge),
     "at_risk": lambda bridge: f"{_money(bridge.at_risk, bridge)} ({bridge.at_risk_cases} open)",
     "closing": lambda bridge: _money(bridge.end, bridge),
 }
@@ -251,8 +260,21 @@ def _signed(minor: int, bridge: Bridge) -> str:
     return f"{'+' if minor > 0 else ''}{_money(minor, bridge)}"
 
 
+def _as_closed(bridge: Bridge) -> str:
+    """Beside an opening that is not what the closed month before it ended with."""
+    closed = bridge.closed_start
+    return "" if closed in (None, bridge.start) else f" (closed with {_money(closed or 0, bridge)})"
+
+
 def _customers(number: int) -> str:
     return f"{number} customer{'' if number == 1 else 's'}"
+
+
+def gap_warning(bridges: Sequence[Bridge]) -> str:
+    """What a wide gap means, for the currencies that have one; empty when none has."""
+    wide = ", ".join(bridge.unit.partition("/")[0].upper() for bridge in bridges if warns(bridge.gap))
+    said = f"Gap over {GAP_WARNING * 100} points ({wide}): growth of few hides losses of many; see the concentration."
+    return said if wide else ""
 
 
 def _ratios(bridges: Sequence[Bridge], name: str) -> str:
@@ -262,7 +284,3 @@ def _ratios(bridges: Sequence[Bridge], name: str) -> str:
         shown = "no opening base" if value is None else cells.in_percent(value) + (" points" if name == "gap" else " %")
         found.append(f"{shown} ({bridge.unit.partition('/')[0].upper()})" if len(bridges) > 1 else shown)
     return ", ".join(found) or "nothing yet"
-
-
-def _year_before(day: date) -> date:
-    return day.replace(year=day.year - 1, day=28 if (day.month, day.day) == (2, 29) else day.day)

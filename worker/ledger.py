@@ -3,35 +3,52 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
+from sqlalchemy import select
+
 from billing.ledger.recoveries import recoveries as found_in
-from billing.money import Amount
+from billing.money import MONTHLY, Amount
 from billing.report import render
+from billing.report.attempts import attempts as first_attempts
+from billing.report.attempts import attempts_table
+from billing.report.currency import Currency
+from billing.report.memos import memo_table
+from billing.report.memos import memos as told
+from billing.report.table import Table
 from worker import books, closed, closing, identity, report
 from worker import problems as doubtful
+from worker import tables as t
 from worker import verify as verifying
 from worker.app import App
+from worker.reports import json as json_tables
+from worker.reports import terminal
 from worker.store import Owner
 
 
 def problems(app: App, account: str | None, as_json: bool, out: TextIO) -> None:
-    """List every problem with its customer and what to do. Raises LookupError for an unknown account."""
-    rows: list[dict[str, Any]] = []
-    for owner in report.owners(app, account):
-        with app.db.read() as db:
-            rows += [{**owner.key, **asdict(each)} for each in doubtful.listed(db, owner)]
+    """List every problem with its customer and what to do, as they are found. Raises LookupError for an account."""
+    found = _problems(app, account)
     if as_json:
-        return _json(rows, out)
-    for row in rows:
+        return _json_one_by_one(found, out)
+    number = 0
+    for row in found:
+        number += 1
         who = " ".join(part for part in (row["customer"] or "nobody", row["subscription"]) if part)
         out.write(f"{row['at']:%Y-%m-%d %H:%M}  {who}  [{row['kind']}, {row['source']}]\n")
         out.write(f"  {row['because']}\n  Booked: {row['booked']}.\n  To do: {row['what_to_do']}.\n")
-    out.write(f"{len(rows)} problem(s).\n" if rows else "No problems: every fact is booked in full.\n")
+    out.write(f"{number} problem(s).\n" if number else "No problems: every fact is booked in full.\n")
     return None
+
+
+def _problems(app: App, account: str | None) -> Iterator[dict[str, Any]]:
+    for owner in report.owners(app, account):
+        with app.db.read() as db:
+            for each in doubtful.listed(db, owner):
+                yield {**owner.key, **asdict(each)}
 
 
 def verify(app: App, account: str | None, out: TextIO) -> bool:
@@ -78,22 +95,61 @@ def closed_report(app: App, month: str, restated: bool, account: str | None, as_
         out.write("" if rows else "No month is closed.\n")
 
 
-def recoveries(app: App, account: str | None, as_json: bool, out: TextIO) -> None:
-    """Print every recovery with its source, evidence and what still counts."""
-    rows: list[dict[str, Any]] = []
+def memos(app: App, month: str, account: str | None, as_json: bool, out: TextIO) -> None:
+    """Print what a month's bridges do not say: scheduled churn, committed revenue, what is deferred, by usage, by year.
+
+    One customer after the other, by all that is known now. Raises NotAPeriod and LookupError.
+    """
+    period = report.period_of(app, month)
+    tables: list[Table] = []
     for owner in report.owners(app, account):
         books.keep(app)
         with app.db.read() as db:
-            rows += [{**owner.key, **asdict(each)} for each in found_in(report.fold(db, owner, app.now()))]
+            units = select(t.posting.c.unit).join(t.entry, t.entry.c.id == t.posting.c.entry).where(owner.of(t.entry))
+            codes = {unit.partition("/")[0] for unit in db.scalars(units.distinct()) if unit.endswith(MONTHLY)}
+            asked = [(period, Currency(code)) for code in sorted(codes)]
+            found = told(
+                (made for _, made in books.one_by_one(db, owner, app.now(), app.settings.ledger_policy)), asked
+            )
+        labels = (("account", _name(owner)), ("time zone", period.zone), ("as known at", app.now().isoformat()))
+        tables += [memo_table([memo], [each], labels) for memo, each in zip(found, asked, strict=True)]
+    _tables(tables, as_json, out)
+
+
+def attempts(app: App, account: str | None, as_json: bool, out: TextIO) -> None:
+    """Print the failure rate of first attempts, month by month. Raises LookupError for an unknown account."""
+    zone = app.settings.reporting_timezone
+    tables: list[Table] = []
+    for owner in report.owners(app, account):
+        with app.db.read() as db:
+            found = first_attempts(books.facts_by_customer(db, owner), zone)
+        labels = (("account", _name(owner)), ("time zone", zone), ("as known at", app.now().isoformat()))
+        tables += [attempts_table(found, code, labels) for code in sorted({code for _, code in found})]
+    _tables(tables, as_json, out)
+
+
+def recoveries(app: App, account: str | None, as_json: bool, out: TextIO) -> None:
+    """Print every recovery with its source, evidence and what still counts, one customer after the other."""
+    found = _recoveries(app, account)
     if as_json:
-        return _json(rows, out)
-    for row in rows:
+        return _json_one_by_one(found, out)
+    number = 0
+    for row in found:
+        number += 1
         amount = Amount(**row["amount"])
         later = ", ".join(f"{minor} after {days} days" for days, minor in _shown(row["live"], amount.unit))
         out.write(f"{row['at']:%Y-%m-%d}  {row['customer']}  {amount}  {row['source'] or 'unknown'}  ({later})\n")
         out.write(f"  {row['evidence']}\n")
-    out.write(f"{len(rows)} recoveries.\n")
+    out.write(f"{number} recoveries.\n")
     return None
+
+
+def _recoveries(app: App, account: str | None) -> Iterator[dict[str, Any]]:
+    for owner in report.owners(app, account):
+        books.keep(app)
+        with app.db.read() as db:
+            for _, made in books.one_by_one(db, owner, app.now(), app.settings.ledger_policy):
+                yield from ({**owner.key, **asdict(each)} for each in found_in(made))
 
 
 def identify(app: App, customer: str, same_as: str, by: str, account: str | None, out: TextIO) -> None:
@@ -117,6 +173,24 @@ def _row(each: closed.Closed) -> dict[str, Any]:
 
 def _name(owner: Owner) -> str:
     return f"{owner.account}, {'live' if owner.livemode else 'test'} mode"
+
+
+def _tables(tables: list[Table], as_json: bool, out: TextIO) -> None:
+    if as_json:
+        json_tables.write(tables, out)
+    elif tables:
+        terminal.write(tables, out, styled=False)
+    else:
+        out.write("The books are empty: nothing has been seen yet.\n")
+
+
+def _json_one_by_one(rows: Iterable[dict[str, Any]], out: TextIO) -> None:
+    """A list like any other, written while it is made."""
+    before = "[\n"
+    for row in rows:
+        out.write(before + json.dumps(row, default=str))
+        before = ",\n"
+    out.write("[]\n" if before == "[\n" else "\n]\n")
 
 
 def _json(rows: list[dict[str, Any]], out: TextIO) -> None:

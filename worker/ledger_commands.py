@@ -75,6 +75,26 @@ def ledger(app_of: Callable[[], AbstractContextManager[App]]) -> typer.Typer:
         with app_of() as app:
             ledger.closed_report(app, month, restated, account, json, sys.stdout)
 
+    @commands.command("memos")
+    def memos(
+        month: Annotated[str, typer.Argument(help="2026-03; the present month without it.")] = "",
+        account: AccountId = None,
+        json: Json = False,
+    ) -> None:
+        """What the bridge leaves out: scheduled churn, committed MRR, what is deferred, by usage or by the year."""
+        from worker import ledger
+
+        with app_of() as app:
+            ledger.memos(app, month, account, json, sys.stdout)
+
+    @commands.command("attempts")
+    def attempts(account: AccountId = None, json: Json = False) -> None:
+        """How much of what was charged failed at the first attempt, month by month."""
+        from worker import ledger
+
+        with app_of() as app:
+            ledger.attempts(app, account, json, sys.stdout)
+
     @commands.command("recoveries")
     def recoveries(account: AccountId = None, json: Json = False) -> None:
         """Every recovery: who brought the money, what shows it, and what still counts after 30, 60, 90 days."""

@@ -61,6 +61,18 @@ def current(db: Database) -> str | None:
         return found
 
 
+def mismatch(db: Database) -> str | None:
+    """What is wrong with the tables and what mends it, in one sentence; None when they are those of this code."""
+    found, needed = current(db), head()
+    if found == needed:
+        return None
+    if found is None:
+        return "the database has no tables yet: run `reprieve migrate`"
+    if found < needed:
+        return f"the tables are at revision {found}, this code needs {needed}: run `reprieve migrate`"
+    return f"a newer Reprieve wrote this database (revision {found}, this one knows {needed}): use that version"
+
+
 def head() -> str:
     """The newest revision this code knows: revisions are numbered, and the number begins the name of the file."""
     return max(file.name[:4] for file in (_HERE / "versions").glob("[0-9]*.py"))

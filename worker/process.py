@@ -136,15 +136,13 @@ def _ready(settings: Settings, bell: Bell) -> App:
     """The app, on a database whose tables are those of this code."""
     app = build(settings, bell)
     try:
-        found = migrate.current(app.db)
+        wrong = migrate.mismatch(app.db)
     except DBAPIError as error:
         raise CannotStart(
             f"the database cannot be reached ({type(error).__name__}): check REPRIEVE_DATABASE_URL"
         ) from None
-    if found != migrate.head():
-        raise CannotStart(
-            f"the tables are at revision {found}, this code needs {migrate.head()}: run `reprieve migrate`"
-        )
+    if wrong:
+        raise CannotStart(wrong)
     app.policies.load()
     return app
 

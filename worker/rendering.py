@@ -16,6 +16,7 @@ from decimal import Decimal
 from functools import cached_property, partial
 from pathlib import Path
 from traceback import extract_tb
+from typing import Protocol
 
 import css_inline
 import jinja2
@@ -65,6 +66,19 @@ class Rendered:
         return hashlib.sha256("\0".join((self.subject, self.text, self.html)).encode()).hexdigest()
 
 
+class Words(Protocol):
+    """What can be rendered: a notice to a customer, the team's digest, and whatever names a template."""
+
+    @property
+    def template(self) -> str: ...
+
+    @property
+    def locales(self) -> Sequence[str]: ...
+
+    @property
+    def context(self) -> Context: ...
+
+
 class Renderer:
     """Templates of one folder, compiled once. `folder` holds `layout.html.jinja` and one folder per locale."""
 
@@ -72,8 +86,8 @@ class Renderer:
         self._folder = folder
         self._environments: dict[str, _Environment] = {}
 
-    def render(self, notice: Notice) -> Rendered:
-        """Subject, text and HTML in the first language of the customer that this template exists in, else English.
+    def render(self, notice: Words) -> Rendered:
+        """Subject, text and HTML in the first language of the reader that this template exists in, else English.
 
         Raises TemplateBroken; another notice is not affected by it.
         """
@@ -137,7 +151,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         )
         self.globals.clear()
         self.filters.clear()
-        self.filters.update(money=partial(money, locale=locale), date=partial(day, locale=locale))
+        self.filters.update(money=partial(money, locale=locale), date=partial(day, locale=locale), unbroken=unbroken)
         self.globals["lang"] = locale.replace("_", "-")
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
@@ -172,6 +186,11 @@ def money(minor: int, currency: str, locale: str) -> str:
 def day(iso: str, locale: str) -> str:
     """`2026-03-05` as `March 5, 2026`."""
     return format_date(date.fromisoformat(iso), "long", locale)
+
+
+def unbroken(figures: str) -> str:
+    """`1.00 USD (2 open), 3.00 EUR`, so that a narrow screen parts the figures and never one from its unit."""
+    return re.sub(r"(?<!,) (?!\([0-9a-z])", "\u00a0", figures)
 
 
 def message_of(notice: Notice, rendered: Rendered, message_id: str) -> Message:

@@ -1,43 +1,38 @@
 """What the books say, for a person or a program: the bridge of a month, checked twice before it is shown.
 
-The bridge is folded from the facts; the double-entry postings were appended one by one as things happened. Two ways to
-the same closing figure: when they differ, no report is printed. Monthly roll-ups can replace the fold when a company
-has too many customers to fold in one go; the check stays.
+The bridge comes from the roll-ups, or from the facts where those cannot be believed or an auditor wants it so; the
+double-entry postings were appended one by one as things happened. When they differ, no report is printed.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TextIO
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, func, select, tuple_
-
-from billing.ledger.entry import AT_RISK, GOOD
-from billing.ledger.movement import Book
-from billing.money import Amount
 from billing.report import render
-from billing.report.bridge import Bridge, bridges
+from billing.report.bridge import Bridge
 from billing.report.period import Period
-from worker import books
-from worker import tables as t
+from billing.report.scope import FACTS
 from worker.app import App
+from worker.reports.check import BooksDisagree, check_begun, check_booked, check_postings, owners
+from worker.reports.source import Source, checked
 from worker.store import Owner
 
-
-class BooksDisagree(ValueError):
-    """The postings do not come to the closing figure of the bridge; the message has both."""
+__all__ = ["BooksDisagree", "Reported", "check_postings", "nrr", "owners", "period_of", "reported"]
 
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """One account's bridges, one for each period and currency."""
+    """One account's bridges, one for each period and currency; `origin` says what they were made from, `notes` since
+    when they can be trusted, and up to when they are."""
 
     owner: Owner
     bridges: tuple[Bridge, ...]
+    origin: str = FACTS
+    notes: tuple[str, ...] = ()
 
 
 def nrr(
@@ -49,15 +44,20 @@ def nrr(
     currency: str | None = None,
     net: bool = False,
     as_json: bool = False,
+    from_facts: bool = False,
 ) -> None:
     """Print the bridge of a month (`2026-03`; the present one when empty) of each account and currency.
 
-    Raises NotAPeriod, LookupError for an account or currency without facts, BooksDisagree and NotBalanced.
+    Raises NotAPeriod, NotBegun, NothingBooked, LookupError for an account or currency without facts, BooksDisagree and
+    NotBalanced.
     """
     period = period_of(app, month)
+    check_begun(period, app.now())
+    made = reported(app, [period], account, from_facts=from_facts)
+    check_booked(each.bridges for each in made)
     found = [
-        Reported(each.owner, tuple(b for b in each.bridges if currency in (None, b.unit.partition("/")[0])))
-        for each in reported(app, [period], account)
+        replace(each, bridges=tuple(b for b in each.bridges if currency in (None, b.unit.partition("/")[0])))
+        for each in made
     ]
     if currency and not any(each.bridges for each in found):
         raise LookupError(f"the books hold no recurring revenue in {currency.upper()}")
@@ -71,9 +71,8 @@ def nrr(
         if several:
             out.write(f"Account {each.owner.account}, {'live' if each.owner.livemode else 'test'} mode\n\n")
         for one in each.bridges:
-            out.write(render.text(one, display) + "\n\n")
-    if not any(each.bridges for each in found):
-        out.write("The books are empty: no subscription has been seen yet.\n")
+            out.write(render.text(one, display) + "\n")
+            out.write("\n".join([f"Made from {each.origin}.", *each.notes]) + "\n\n")
 
 
 def period_of(app: App, month: str) -> Period:
@@ -82,72 +81,26 @@ def period_of(app: App, month: str) -> Period:
     return Period.month(month or app.now().astimezone(ZoneInfo(zone)).strftime("%Y-%m"), zone)
 
 
-def reported(app: App, periods: Sequence[Period], account: str | None = None) -> list[Reported]:
+def reported(
+    app: App, periods: Sequence[Period], account: str | None = None, *, from_facts: bool = False
+) -> list[Reported]:
     """The checked bridges of every account, or of one, after the books were brought up to date."""
-    return [Reported(owner, _bridges(app, owner, periods)) for owner in owners(app, account)]
+    return [_reported(checked(app, owner, periods, from_facts=from_facts), periods) for owner in owners(app, account)]
 
 
-def _bridges(app: App, owner: Owner, periods: Sequence[Period]) -> tuple[Bridge, ...]:
-    """Folded and checked; again when a worker wrote between the two readings, which a real mistake survives."""
-    for last in (False, False, True):
-        books.keep(app)
-        with app.db.read() as db:
-            folded = fold(db, owner, app.now())
-        made = tuple(one for period in periods for one in bridges(folded, period))
-        try:
-            with app.db.read() as db:
-                for each in made:
-                    check_postings(db, owner, each)
-            break
-        except BooksDisagree:
-            if last:
-                raise
-    return made
-
-
-def check_postings(db: Connection, owner: Owner, shown: Bridge) -> None:
-    """Good and at-risk revenue by the postings must be the closing figure of the bridge. Raises BooksDisagree."""
-    posted = db.scalar(
-        select(func.coalesce(func.sum(t.posting.c.minor), 0))
-        .join(t.entry, t.entry.c.id == t.posting.c.entry)
-        .where(owner.of(t.entry), t.posting.c.name.in_((GOOD, AT_RISK)), t.posting.c.unit == shown.unit)
-        .where(t.entry.c.effective_at < shown.period.closes)
-    )
-    if int(posted or 0) != shown.end:
-        raise BooksDisagree(
-            f"{shown.period}: the postings come to {Amount(int(posted or 0), shown.unit)}, "
-            f"the bridge closes at {Amount(shown.end, shown.unit)}"
-        )
-
-
-def fold(db: Connection, owner: Owner, until: datetime) -> Book:
-    """Every customer's facts as one book."""
-    return books.whole(db, owner, until)
-
-
-def owners(app: App, account: str | None = None) -> list[Owner]:
-    """The accounts that there are facts of. Raises LookupError for one that is neither known nor configured."""
-    with app.db.read() as db:
-        found = list(_walk_owners(db))
-    chosen = [owner for owner in found if account in (None, owner.account)]
-    if account and not chosen and account not in {known.id for known in app.settings.all_accounts}:
-        raise LookupError(f"nothing is known of an account {account}")
-    return chosen
-
-
-def _walk_owners(db: Connection) -> Iterator[Owner]:
-    """From one to the next along the index: a DISTINCT would read every fact."""
-    mine = tuple_(t.fact.c.account, t.fact.c.livemode)
-    following = select(t.fact.c.account, t.fact.c.livemode).order_by(t.fact.c.account, t.fact.c.livemode).limit(1)
-    row = db.execute(following).first()
-    while row is not None:
-        yield Owner(row.account, row.livemode)
-        row = db.execute(following.where(mine > (row.account, row.livemode))).first()
+def _reported(source: Source, periods: Sequence[Period]) -> Reported:
+    scopes = [source.scope(code, periods[0].zone) for code in source.currencies]
+    made = [scope.bridges(periods) for scope in scopes]
+    by_period = tuple(of_code[at] for at in range(len(periods)) for of_code in made)
+    said = [each for scope in scopes[:1] for each in (scope.runs(periods[-1]), scope.begins(periods[0])) if each]
+    return Reported(source.owner, by_period, scopes[0].origin if scopes else FACTS, tuple(said))
 
 
 def _as_json(each: Reported, display: str) -> dict[str, object]:
     return {
         "account": each.owner.account,
         "livemode": each.owner.livemode,
+        "made_from": each.origin,
+        "notes": list(each.notes),
         "bridges": [render.to_json(one, display) for one in each.bridges],
     }

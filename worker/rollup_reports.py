@@ -1,15 +1,20 @@
 """Bridges and cohorts from the roll-ups alone: their cost grows with customers and months asked for, not with history.
 
+Months and cohorts come from the sums over all customers. A bridge of a longer period takes each customer from point to
+point, and so reads two rows of each: those that stood at the beginning and at the end.
+
 The same figures as `billing.report.bridge` gives on the facts, which a test holds. Periods are whole months in the
 zone the roll-ups were made for, amounts native: for other dates and for currency rates there is the fold.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.types import Integer, Text
@@ -18,9 +23,12 @@ from billing.money import MONTHLY
 from billing.report.bridge import Basis, Bridge
 from billing.report.currency import Currency
 from billing.report.period import NotAPeriod, Period
+from billing.report.rollup_recovery import FOREVER
+from billing.report.rollup_total import SUMMED
 from billing.report.rows import Row
 from worker.columns import Flag, Instant
 from worker.store import Owner
+from worker.tables import STANDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,25 +63,48 @@ class CohortMonth:
 
 def bridge(db: Connection, asked: Asked, period: Period, basis: Basis = Basis.NETTED) -> Bridge:
     """The checked bridge of one period of whole months, each customer from point to point. Raises NotAPeriod."""
-    row = _run(db, asked, _PERIOD, a=_month(period.start), b=_month(period.end)).one()._mapping
+    months = {"a": _month(period.start), "b": _month(period.end)}
+    with _hashed(db):
+        row = _run(db, asked, _PERIOD, **months).one()._mapping
     names = dict(zip(_NETTED, _NETTED, strict=True)) if basis is Basis.NETTED else _ACTIVITY
     figures = {name: int(row[column] or 0) for name, column in names.items()}
     figures |= {name: int(row[name] or 0) for name in _ENDS}
     return _bridge(asked, period, basis, figures, row["at_risk_since"])
 
 
+class Recovered(NamedTuple):
+    """Of one customer in a period: its recoveries by the largest of each subscription, and what of them still counts.
+
+    `late` came back from losses of before the period; what else came back after a loss is the rest of `sum_returned`.
+    """
+
+    customer: str
+    recovered: int
+    live: int
+    late: int
+
+
+def recovered(db: Connection, asked: Asked, period: Period) -> Iterator[Recovered]:
+    """Every customer who recovered in a period of whole months. Raises NotAPeriod."""
+    months = {"a": _month(period.start), "b": _month(period.end)}
+    with _hashed(db):
+        rows = _run(db, asked, _RECOVERED, **months).all()
+    for row in rows:
+        yield Recovered(row.customer, int(row.recovered), int(row.live), int(row.late))
+
+
 def monthly(db: Connection, asked: Asked, period: Period) -> list[Bridge]:
     """The checked netted bridge of every month of a period of whole months. Raises NotAPeriod."""
     months = list(_months(period))
-    within = {"a": _month(period.start), "b": _month(period.end)}
-    before = _run(db, asked, _STANDING, a=within["a"]).one()._mapping
-    had = {name: int(before[name] or 0) for name in ("end", "logos", "at_risk", "at_risk_cases")}
-    moved = {row.month: row._mapping for row in _run(db, asked, _MONTHS, **within)}
+    moved = {row.month: row._mapping for row in _run(db, asked, _SUMS, b=_month(period.end))}
+    had = dict.fromkeys(("end", "logos", "at_risk", "at_risk_cases"), 0)
+    for number in sorted(month for month in moved if month < _month(period.start)):
+        _, had = _carry(had, moved[number])
     made = []
     for month in months:
         number = _month(month.start)
-        since = _run(db, asked, _OLDEST, a=number).scalar_one()
         figures, had = _carry(had, moved.get(number, {}))
+        since = _run(db, asked, _OLDEST, b=_month(month.end)).scalar_one() if had["at_risk_cases"] else None
         made.append(_bridge(asked, month, Basis.NETTED, figures, since))
     return made
 
@@ -155,14 +186,29 @@ def _month(day: date) -> int:
 
 
 def _run(db: Connection, asked: Asked, sql: str, **months: int) -> Any:
-    largest, least = ("greatest", "least") if db.dialect.name == "postgresql" else ("max", "min")
-    sql = sql.replace("MINE", _MINE).replace("GREATEST", largest).replace("LEAST", least)
+    for word, meaning in (_POSTGRESQL if db.dialect.name == "postgresql" else _SQLITE).items():
+        sql = re.sub(word, meaning, sql)
+    sql = sql.replace("COLUMNS", ", ".join(STANDING)).replace("MINE", _MINE)
     kinds: dict[str, Any] = {"account": Text, "livemode": Flag(), "currency": Text, **dict.fromkeys(months, Integer)}
     clause: Any = text(sql).bindparams(*(bindparam(name, type_=kind) for name, kind in kinds.items()))
     if "at_risk_since" in sql:
         clause = clause.columns(at_risk_since=Instant())
     known = {"account": asked.owner.account, "livemode": asked.owner.livemode, "currency": asked.currency}
     return db.execute(clause, {**known, **months})
+
+
+@contextmanager
+def _hashed(db: Connection) -> Iterator[None]:
+    """Have PostgreSQL join everybody at once, which it would not guess, and not compile, which takes longer."""
+    settings = {"jit": "off", "enable_nestloop": "off", "enable_mergejoin": "off"}
+    settings |= {"work_mem": "64MB", "random_page_cost": "1.1"}
+    if db.dialect.name != "postgresql":
+        settings = {}
+    for name, value in settings.items():
+        db.execute(text(f"SET LOCAL {name} = '{value}'"))
+    yield
+    for name in settings:
+        db.execute(text(f"SET LOCAL {name} TO DEFAULT"))
 
 
 # ---------------------------------------------------------------- figures and where they come from
@@ -185,73 +231,55 @@ _ACTIVITY: Mapping[str, str] = {
 _ENDS = "start end retained kept logos_start logos_lost at_risk at_risk_base at_risk_cases".split()
 
 _MINE = "account = :account AND livemode = :livemode AND currency = :currency"
-
-_STANDING = """
-SELECT sum(closing) AS "end", count(*) FILTER (WHERE closing > 0) AS logos, sum(at_risk) AS at_risk,
-       sum(at_risk_cases) AS at_risk_cases
-FROM ledger_month WHERE MINE AND month < :a AND until >= :a
-"""
+# ruff: noqa: S608 - the queries are made of our own words
+# Every month in which a row that stood at the beginning of a month can end: that of the row after it, or none.
+_STOOD = f"SELECT DISTINCT month FROM ledger_total WHERE {_MINE} AND month >= \\1 UNION ALL SELECT {FOREVER}"
+_POSTGRESQL = {"UNTIL_AFTER (:\\w)": f"until = ANY (ARRAY({_STOOD}))", "GREATEST": "greatest", "LEAST": "least"}
+_SQLITE = {"UNTIL_AFTER (:\\w)": f"until IN ({_STOOD})", "GREATEST": "max", "LEAST": "min"}
 
 _OLDEST = """
 SELECT min(at_risk_since) AS at_risk_since
-FROM ledger_month WHERE MINE AND month <= :a AND until > :a AND at_risk_cases > 0
+FROM ledger_month WHERE MINE AND month < :b AND UNTIL_AFTER :b AND at_risk_cases > 0
 """
 
-_MONTHS = """
-SELECT month,
-       sum(expansion) AS expansion, sum(downgrade) AS downgrade, sum(restructuring) AS restructuring,
-       sum(voluntary_churn) AS voluntary_churn, sum(gross_involuntary_churn) AS gross_involuntary_churn,
-       sum(recovered_involuntary_churn) AS recovered_involuntary_churn, sum(new_business) AS new_business,
-       sum(reactivation) AS reactivation, sum(late_recovery) AS late_recovery,
-       sum(recovered_live) AS recovered_live,
-       sum(opening) AS opening, sum(closing) AS closing,
-       sum(closing) FILTER (WHERE opening > 0) AS retained,
-       sum(LEAST(opening, closing)) AS kept,
-       count(*) FILTER (WHERE opening > 0) AS logos_opening,
-       count(*) FILTER (WHERE closing > 0) AS logos_closing,
-       count(*) FILTER (WHERE opening > 0 AND closing = 0) AS logos_lost,
-       sum(at_risk_opening) AS at_risk_opening, sum(at_risk) AS at_risk,
-       sum(at_risk) FILTER (WHERE opening > 0) AS at_risk_base,
-       sum(at_risk_cases_opening) AS at_risk_cases_opening, sum(at_risk_cases) AS at_risk_cases
-FROM ledger_month WHERE MINE AND month >= :a AND month < :b
-GROUP BY month
+_SUMS = f"""
+SELECT month, {", ".join(f"sum({name}) AS {name}" for name in SUMMED)}
+FROM ledger_total WHERE MINE AND month < :b GROUP BY month
 """
 
 _COHORTS = """
-SELECT cohort, month,
-       sum(closing - opening),
-       count(*) FILTER (WHERE closing > 0) - count(*) FILTER (WHERE opening > 0),
-       sum(cohort_base) FILTER (WHERE month = cohort),
-       count(*) FILTER (WHERE month = cohort AND cohort_base > 0),
-       sum(closing - opening) FILTER (WHERE cohort_base > 0),
-       sum(LEAST(cohort_base, closing) - LEAST(cohort_base, opening)),
-       count(*) FILTER (WHERE cohort_base > 0 AND closing > 0) - count(*) FILTER (WHERE cohort_base > 0 AND opening > 0)
-FROM ledger_month WHERE MINE AND month >= :a AND month < :b AND cohort >= :a
-GROUP BY cohort, month
+SELECT cohort, month, closing - opening, logos_closing - logos_opening, base, base_logos,
+       cohort_retained, cohort_kept, cohort_logos
+FROM ledger_total WHERE MINE AND month >= :a AND month < :b AND cohort >= :a
+"""
+
+# Each lost subscription's largest recovery of a period, once (3.3, rule 9), and what came back of earlier losses.
+_RECOVERIES = """restored AS (
+    SELECT customer, CAST(sum(most) AS bigint) AS recovered, CAST(sum(LEAST(most, level)) AS bigint) AS live FROM (
+        SELECT customer, max(restored) AS most, max(CASE WHEN after < :a THEN level ELSE 0 END) AS level
+        FROM ledger_recovery
+        WHERE MINE AND UNTIL_AFTER :b AND month >= :a AND month < :b AND since < :b AND lost_month >= :a
+        GROUP BY customer, lost_subscription
+    ) AS of_one GROUP BY customer
+), late AS (
+    SELECT customer, CAST(sum(late) AS bigint) AS late FROM ledger_recovery
+    WHERE MINE AND late > 0 AND month >= :a AND month < :b AND lost_month < :a GROUP BY customer
+"""
+
+_RECOVERED = f"""
+WITH {_RECOVERIES})
+SELECT customer, sum(recovered) AS recovered, sum(live) AS live, sum(late) AS late FROM (
+    SELECT customer, recovered, live, 0 AS late FROM restored UNION ALL SELECT customer, 0, 0, late FROM late
+) AS each_one GROUP BY customer
 """
 
 # The netting rule of 4.2: what each customer lost by line (d w q v i), less its gains g in that line's order.
-_PERIOD = """
+_PERIOD = f"""
 WITH opening AS (
-    SELECT * FROM ledger_month WHERE MINE AND month < :a AND until >= :a
+    SELECT COLUMNS FROM ledger_month WHERE MINE AND month < :a AND UNTIL_AFTER :a
 ), closing AS (
-    SELECT * FROM ledger_month WHERE MINE AND month < :b AND until >= :b
-), undone AS (
-    SELECT customer, lost_subscription, loss, sum(minor) AS minor, max(number) AS number,
-           sum(minor) FILTER (WHERE paired = 0) AS returned
-    FROM ledger_recovery WHERE MINE AND month >= :a AND month < :b AND lost_month >= :a AND first = 1
-    GROUP BY customer, lost_subscription, loss
-), largest AS (
-    SELECT customer, max(minor) AS minor, max(number) AS number, sum(returned) AS returned
-    FROM undone GROUP BY customer, lost_subscription
-), restored AS (
-    SELECT largest.customer, sum(largest.minor) AS recovered, sum(largest.returned) AS returned,
-           sum(LEAST(largest.minor, later.level)) AS live
-    FROM largest JOIN (
-        SELECT customer, number, level FROM ledger_recovery WHERE MINE AND since < :b AND until >= :b
-    ) AS later ON later.customer = largest.customer AND later.number = largest.number
-    GROUP BY largest.customer
-), moved AS (
+    SELECT COLUMNS FROM ledger_month WHERE MINE AND month < :b AND UNTIL_AFTER :b
+), {_RECOVERIES}), moved AS (
     SELECT coalesce(o.closing, 0) AS s, c.closing AS e, c.standing, c.cohort, c.at_risk, c.at_risk_cases,
            c.at_risk_since,
            c.sum_new - coalesce(o.sum_new, 0) AS n,
@@ -263,12 +291,13 @@ WITH opening AS (
            c.sum_involuntary - coalesce(o.sum_involuntary, 0) AS lost,
            c.sum_paired - coalesce(o.sum_paired, 0) AS paired,
            c.sum_returned - coalesce(o.sum_returned, 0) AS back,
-           coalesce(r.returned, 0) AS returned, coalesce(r.recovered, 0) AS recovered, coalesce(r.live, 0) AS live
+           coalesce(l.late, 0) AS late, coalesce(r.recovered, 0) AS recovered, coalesce(r.live, 0) AS live
     FROM closing AS c
     LEFT JOIN opening AS o ON o.customer = c.customer
     LEFT JOIN restored AS r ON r.customer = c.customer
+    LEFT JOIN late AS l ON l.customer = c.customer
 ), summed AS (
-    SELECT moved.*, lost - returned AS i, n + x + a + back - returned AS g,
+    SELECT moved.*, lost - back + late AS i, n + x + a + late AS g,
            CASE WHEN s = 0 THEN 'outside' WHEN e >= s THEN 'grown' WHEN e > 0 OR standing = 0 THEN 'shrunk'
                 WHEN standing = 2 THEN 'lost' ELSE 'left' END AS became
     FROM moved
@@ -290,10 +319,10 @@ SELECT sum(s) AS start, sum(e) AS "end",
        sum(recovered) FILTER (WHERE s > 0) AS recovered_involuntary_churn,
        sum(e) FILTER (WHERE s = 0 AND cohort >= :a) AS new_business,
        sum(e) FILTER (WHERE s = 0 AND cohort < :a) AS reactivation,
-       sum(CASE WHEN s > 0 THEN back - returned WHEN cohort < :a THEN LEAST(e, back) ELSE 0 END) AS late_recovery,
+       sum(CASE WHEN s > 0 THEN late WHEN cohort < :a THEN LEAST(e, back) ELSE 0 END) AS late_recovery,
        sum(live) FILTER (WHERE s > 0) AS recovered_live,
        sum(n) AS moved_new, sum(x) AS moved_expansion, sum(a) AS moved_reactivation, sum(d) AS moved_downgrade,
        sum(q) AS moved_restructuring, sum(v) AS moved_voluntary, sum(lost + paired) AS moved_gross,
-       sum(paired + returned) AS moved_recovered, sum(back - returned) AS moved_late
+       sum(paired + back - late) AS moved_recovered, sum(late) AS moved_late
 FROM summed
 """

@@ -127,16 +127,18 @@ def book_again(db: Connection, owner: Owner, due: Mapping[str, datetime]) -> Non
     db.execute(sooner, [{**owner.key, "customer": customer, "due_at": at} for customer, at in due.items()])
 
 
-def facts_of(db: Connection, owner: Owner, customers: Sequence[str]) -> dict[str, list[tuple[Event, datetime]]]:
-    """Everything known about these customers, each fact with the time we learnt it, in that order."""
+def facts_of(
+    db: Connection, owner: Owner, customers: Sequence[str], kinds: Iterable[str] = ()
+) -> dict[str, list[tuple[Event, datetime]]]:
+    """Everything known about these customers, or what is of some kinds; each fact with the time we learnt it."""
     fact = t.fact
     rows = db.execute(
         select(fact.c.customer, fact.c.body, fact.c.recorded_at)
-        .where(owner.of(fact), fact.c.customer.in_(customers))
+        .where(owner.of(fact), fact.c.customer.in_(customers), *([fact.c.kind.in_(sorted(kinds))] if kinds else []))
         .order_by(fact.c.id)
     )
     found: dict[str, list[tuple[Event, datetime]]] = {customer: [] for customer in customers}
-    for customer, body, recorded_at in rows:
+    for customer, body, recorded_at in rows.all():
         found[customer].append((event_from_json(body), recorded_at))
     return found
 

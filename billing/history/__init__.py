@@ -10,10 +10,11 @@ a coupon that was removed) cannot be had back. A better source of the past would
 from __future__ import annotations
 
 from billing.history.billed import Billed, Change, billed_by, in_full, prices_in, terms_of
-from billing.history.historian import Historian, fingerprint, rebuilt
+from billing.history.historian import BACKFILL, Historian, fingerprint, rebuilt
 from billing.history.life import life
 
 __all__ = [
+    "BACKFILL",
     "Billed",
     "Change",
     "Historian",

@@ -28,7 +28,8 @@ from billing.events.snapshots import Invoice, Item, Subscription
 from billing.history.billed import JSON, Billed, in_full
 from billing.history.life import life
 
-REBUILT = ("backfill:", "import:")  # how the ids of facts begin that nobody saw happen
+BACKFILL = "backfill:"
+REBUILT = (BACKFILL, "import:")  # how the ids of facts begin that nobody saw happen
 SOMEBODY = "backfill: a request"  # instead of the key of an API call that nobody remembers
 LATER = timedelta(hours=1)  # a card answers at once: money that came later was asked for again
 
@@ -48,7 +49,7 @@ class Historian:
 
     def event(self, id: str, at: datetime, what: What, customer: str | None, by: str | None = None) -> Event:
         type = f"backfill.{type_name(what)}"
-        return Event(f"backfill:{id}", type, at, self.account, self.livemode, what, caused_by=by, customer=customer)
+        return Event(f"{BACKFILL}{id}", type, at, self.account, self.livemode, what, caused_by=by, customer=customer)
 
     # ------------------------------------------------------------ customers
 

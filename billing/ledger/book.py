@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from billing.ledger.fold import Fold
-from billing.ledger.movement import Book, Case, Cash, Movement, Standing, Step
+from billing.ledger.movement import Book, Case, Cash, Mark, Movement, Standing, Step
 from billing.ledger.policy import LedgerPolicy
 from billing.ledger.vocabulary import LedgerEvent, in_order
 
@@ -30,6 +30,7 @@ def book(events: Iterable[LedgerEvent], policy: LedgerPolicy, until: datetime) -
     cash: list[Cash] = []
     steps: list[Step] = []
     standings: list[Standing] = []
+    marks: list[Mark] = []
     due: list[datetime] = []
     for customer in sorted(by_customer):
         fold = Fold(customer, policy, until)
@@ -39,6 +40,7 @@ def book(events: Iterable[LedgerEvent], policy: LedgerPolicy, until: datetime) -
         cash += fold.debts.record
         steps += fold.journal.steps
         standings += fold.journal.standings
+        marks += sorted(fold.journal.marks, key=lambda mark: (mark.since, mark.subscription, mark.kind))
         due += [fold.next_due] if fold.next_due else []
     return Book(
         until,
@@ -47,5 +49,6 @@ def book(events: Iterable[LedgerEvent], policy: LedgerPolicy, until: datetime) -
         tuple(cash),
         tuple(steps),
         tuple(standings),
+        tuple(marks),
         next_due=min(due, default=None),
     )

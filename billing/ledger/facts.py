@@ -12,9 +12,8 @@ from enum import StrEnum
 from billing.actions import KEY_PREFIX
 from billing.events import occurrences as seen
 from billing.events.occurrences import Event, What
-
-# An idempotency key that the company's own tools may use to say that a person of the company asked for a payment.
-STAFF_PREFIX = "staff_"
+from billing.history import BACKFILL, rebuilt
+from billing.ledger.sources import STAFF_PREFIX
 
 
 class Origin(StrEnum):
@@ -24,6 +23,7 @@ class Origin(StrEnum):
     AUTOMATIC = "automatic"  # nobody's: Stripe's own schedule
     STAFF = "staff"  # the company's: its tools mark their requests with STAFF_PREFIX
     REQUEST = "request"  # somebody else's: the company, or the customer through a Stripe page
+    UNKNOWN = "unknown"  # it was before anybody listened, and no object keeps who asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,8 @@ def _origin(event: Event) -> Origin:
         return Origin.OURS
     if event.caused_by and event.caused_by.startswith(STAFF_PREFIX):
         return Origin.STAFF
+    if rebuilt(event.id) and (event.caused_by or not event.id.startswith(BACKFILL)):
+        return Origin.UNKNOWN  # somebody, of whom nothing was kept; a file says nothing of requests
     return Origin.REQUEST if event.caused_by else Origin.AUTOMATIC
 
 

@@ -7,7 +7,7 @@ come from the events; at one instant events go before what merely falls due.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from heapq import heappop, heappush
 from itertools import count
 
@@ -15,14 +15,17 @@ from billing.ledger import mrr
 from billing.ledger.cash import Debts
 from billing.ledger.changes import Part, compare
 from billing.ledger.journal import Journal
-from billing.ledger.movement import Line, Outcome
+from billing.ledger.movement import Known, Line, Outcome
 from billing.ledger.policy import INVOICES, LedgerPolicy
 from billing.ledger.state import Loss, Phase, Sub, Swap
 from billing.ledger.swaps import Days
 from billing.ledger.vocabulary import Cause, Kind, LedgerEvent
 
 MOST_INVOICES = max(INVOICES.values())
+NEVER = datetime.max.replace(tzinfo=UTC)
 STOPS_COLLECTION = frozenset({"void", "mark_uncollectible"})
+KEEPS_DRAFTS = "keep_as_draft"
+SAME_END = timedelta(hours=1)  # an announced end is told within this, with its cause and its own instant
 
 
 class Fold:
@@ -37,10 +40,12 @@ class Fold:
         self._turns = count()
         self._swaps: dict[date, Swap] = {}
         self._days = Days(policy.zone)
+        self._ends: dict[str, datetime] = {}
 
     def run(self, events: Sequence[LedgerEvent]) -> None:
         past = [event for event in events if event.at <= self.until]
         self._days.foresee(past, self.until)
+        self._ends = {event.subscription: event.at for event in reversed(past) if event.kind is Kind.SUB_CANCEL}
         for event in past:
             while self._timers and self._timers[0][0] < event.at:
                 self._fall_due()
@@ -48,6 +53,7 @@ class Fold:
         while self._timers and self._timers[0][0] <= self.until:
             self._fall_due()
         self.journal.cases += [sub.case for sub in self._subs.values() if sub.case]
+        self.journal.marks += [mark for sub in self._subs.values() for mark in sub.marks.values()]
 
     # ------------------------------------------------------------ what happened
 
@@ -79,10 +85,13 @@ class Fold:
                 return self._resume(sub, event)
             case Kind.CANCEL_SCHEDULED:
                 sub.cancel_at = event.effective_at and max(event.effective_at, event.at)
+                self.journal.mark(sub, Known.ENDING, event.at, sub.cancel_at)
                 return self._remind(sub.cancel_at, "cancel", sub)
             case Kind.CANCEL_UNSCHEDULED:
                 sub.cancel_at = None
+                return self.journal.unmark(sub, event.at, Known.ENDING)
             case Kind.TRIAL_FIRST_PAYMENT_FAILED:
+                sub.refused = True
                 self._activate(sub, event)
                 return self._fail(sub, event)
             case Kind.PAYMENT_FAILED:
@@ -152,11 +161,16 @@ class Fold:
             self.journal.step(sub, event.at)
 
     def _pause(self, sub: Sub, event: LedgerEvent) -> None:
+        if event.behavior == KEEPS_DRAFTS:
+            return self.journal.mark(sub, Known.DEFERRED, event.at)
+        self.journal.unmark(sub, event.at, Known.DEFERRED)
         if event.behavior in STOPS_COLLECTION and self.policy.void_pause_stops:
             sub.pause_at = max(event.effective_at or event.at, event.at)
             self._remind(sub.pause_at, "pause", sub)
+        return None
 
     def _resume(self, sub: Sub, event: LedgerEvent) -> None:
+        self.journal.unmark(sub, event.at, Known.DEFERRED)
         sub.pause_at = None
         if sub.paused:
             sub.paused = False
@@ -176,6 +190,8 @@ class Fold:
             self._recover(sub, event)
         elif sub.phase is Phase.LOST:
             self._restore(sub, event)
+        elif sub.phase is Phase.WAITING and sub.refused:  # the first payment came after all
+            self._begin(sub, event.at, event)
 
     def _forgive(self, sub: Sub, event: LedgerEvent) -> None:
         self.debts.forgiven(sub.id, sub.currency, event.at, event.invoice)
@@ -211,7 +227,7 @@ class Fold:
                 if sub.pause_at == at and not sub.paused:
                     self._stop(sub, at)
             case "cancel":
-                if sub.cancel_at == at:
+                if sub.cancel_at == at and not at <= self._ends.get(sub.id, NEVER) <= at + SAME_END:
                     self._end(sub, at, Cause.CUSTOMER, None)
             case "deadline":
                 if sub.case and sub.deadline == at:
@@ -311,6 +327,7 @@ class Fold:
 
     def _end(self, sub: Sub, at: datetime, cause: Cause, event: LedgerEvent | None) -> None:
         """Over for good. What had not counted ends without a trace; what nobody paid for is lost."""
+        self.journal.unmark(sub, at, *Known)
         if sub.phase is not Phase.LIVE:
             sub.phase = Phase.ENDED
             return

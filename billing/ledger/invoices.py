@@ -14,6 +14,7 @@ from billing.events import occurrences as seen
 from billing.events.occurrences import Answer
 from billing.events.snapshots import Invoice
 from billing.ledger.facts import Fact, Origin
+from billing.ledger.sources import RecoveredBy
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +92,9 @@ def stories(facts: Iterable[Fact]) -> dict[str, Story]:
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """Who brought the money, and what shows it."""
+    """Who brought the money, None when that cannot be known, and what shows it."""
 
-    source: str
+    source: str | None
     evidence: str
 
 
@@ -104,7 +105,10 @@ def brought_by(story: Story, hints: Hints) -> Brought | None:
     """
     if story.paid_at is None or story.paid_fact is None:
         return None
-    return next(Brought(source, shown) for source, look in SOURCES if (shown := look(story, story.paid_fact, hints)))
+    paid = story.paid_fact
+    if paid.origin is Origin.UNKNOWN and story.our_success is None and not story.out_of_band:
+        return Brought(None, "paid before anybody listened: who asked for it is not known")
+    return next(Brought(source.value, shown) for source, look in SOURCES if (shown := look(story, paid, hints)))
 
 
 def _our_retry(story: Story, paid: Fact, hints: Hints) -> str | None:
@@ -144,14 +148,14 @@ def _customer(story: Story, paid: Fact, hints: Hints) -> str | None:
     return "paid on request, and no message of ours had been taken before"
 
 
-SOURCES: tuple[tuple[str, Callable[[Story, Fact, Hints], str | None]], ...] = (
-    ("our_retry", _our_retry),
-    ("outside_stripe", _outside),
-    ("staff", _staff),
-    ("card_updater", _updater),
-    ("stripe_retry", _stripe_retry),
-    ("our_message", _message),
-    ("customer", _customer),
+SOURCES: tuple[tuple[RecoveredBy, Callable[[Story, Fact, Hints], str | None]], ...] = (
+    (RecoveredBy.OUR_RETRY, _our_retry),
+    (RecoveredBy.OUTSIDE_STRIPE, _outside),
+    (RecoveredBy.STAFF, _staff),
+    (RecoveredBy.CARD_UPDATER, _updater),
+    (RecoveredBy.STRIPE_RETRY, _stripe_retry),
+    (RecoveredBy.OUR_MESSAGE, _message),
+    (RecoveredBy.CUSTOMER, _customer),
 )
 
 

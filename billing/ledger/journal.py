@@ -11,7 +11,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from billing.ledger.changes import Part
-from billing.ledger.movement import Case, Line, Movement, Outcome, Standing, Step, key_of
+from billing.ledger.movement import Case, Known, Line, Mark, Movement, Outcome, Standing, Step, key_of
+from billing.ledger.mrr import PER_MONTH, factor
 from billing.ledger.state import Sub
 from billing.ledger.vocabulary import Confidence, LedgerEvent
 from billing.money import Amount
@@ -26,6 +27,7 @@ class Journal:
         self.cases: list[Case] = []
         self.steps: list[Step] = []
         self.standings: list[Standing] = []
+        self.marks: list[Mark] = []
         self._levels: dict[str, int] = defaultdict(int)  # by currency
         self._had_revenue = False
         self._keys: set[str] = set()
@@ -72,21 +74,35 @@ class Journal:
     def step(self, sub: Sub, at: datetime) -> None:
         """Note what the subscription counts from now on, by product."""
         counted, products = sub.counted, defaultdict[str, int](int)
+        usage = yearly = 0
         if counted:
             for priced in sub.level.items:
                 products[priced.item.product] += priced.minor
+                usage += priced.minor if priced.item.metered else 0
+                long = factor(priced.item.interval, priced.item.interval_count) <= PER_MONTH["year"]
+                yearly += priced.minor if long else 0
         by_product = tuple(sorted((product, minor) for product, minor in products.items() if minor))
-        self.steps.append(Step(at, self.customer, sub.id, sub.currency, counted, by_product))
+        self.steps.append(Step(at, self.customer, sub.id, sub.currency, counted, by_product, usage, yearly))
 
     def standing(self, at: datetime, alive: bool, because: Line | None = None) -> None:
         """Note that the customer is back, or gone."""
         if not self.standings or (self.standings[-1].alive, self.standings[-1].because) != (alive, because):
             self.standings.append(Standing(at, self.customer, alive, because))
 
+    def mark(self, sub: Sub, kind: Known, at: datetime, due: datetime | None = None) -> None:
+        """Note something that moves nothing; what was noted of the same kind before is over."""
+        self.unmark(sub, at, kind)
+        sub.marks[kind] = Mark(kind, self.customer, sub.id, at, None, due)
+
+    def unmark(self, sub: Sub, at: datetime, *kinds: Known) -> None:
+        for kind in kinds:
+            if mark := sub.marks.pop(kind, None):
+                self.marks.append(replace(mark, until=at))
+
     def open(self, sub: Sub, at: datetime, event: LedgerEvent | None) -> Case:
         """Begin a case: nothing moves, the level is at risk from now on."""
         sub.case = Case(
-            key=key_of("case", self.customer, sub.id, at),
+            key=self._fresh("case", self.customer, sub.id, at),
             customer=self.customer,
             subscription=sub.id,
             invoice=event.invoice if event else None,
@@ -141,12 +157,7 @@ class Journal:
         pair: str | None = None,
         loss: str | None = None,
     ) -> str:
-        content = (self.customer, sub.id, line, reason, at, minor, sub.unit, case, pair, loss)
-        key, twin = key_of(*content), 0
-        while key in self._keys:
-            twin += 1
-            key = key_of(*content, twin)
-        self._keys.add(key)
+        key = self._fresh(self.customer, sub.id, line, reason, at, minor, sub.unit, case, pair, loss)
         self.movements.append(
             Movement(
                 key=key,
@@ -165,4 +176,13 @@ class Journal:
                 confidence=event.confidence if event else Confidence.LIKELY,
             )
         )
+        return key
+
+    def _fresh(self, *content: object) -> str:
+        """A key of its own, also for what happens twice at one instant."""
+        key, twin = key_of(*content), 0
+        while key in self._keys:
+            twin += 1
+            key = key_of(*content, twin)
+        self._keys.add(key)
         return key

@@ -109,6 +109,29 @@ class Cash:
     source: str | None = None
 
 
+class Known(StrEnum):
+    """What is known of a subscription and moves nothing; a report shows it beside the figures."""
+
+    ENDING = "ending"  # its end is decided and has not come: scheduled churn
+    DEFERRED = "deferred"  # its invoices are kept as drafts: counted, and not collected for now
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something known of a subscription from `since` until `until` (None: still); `due` is when it will end."""
+
+    kind: Known
+    customer: str
+    subscription: str
+    since: datetime
+    until: datetime | None = None
+    due: datetime | None = None
+
+    def holds(self, before: datetime) -> bool:
+        """Whether it was so just before an instant."""
+        return self.since < before and (self.until is None or self.until >= before)
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """From `at` on, the subscription counts as `minor` a month, so much of it for each product."""
@@ -119,6 +142,8 @@ class Step:
     currency: str
     minor: int
     products: tuple[tuple[str, int], ...] = ()
+    usage: int = 0  # of it billed by what was used
+    yearly: int = 0  # of it billed by the year or longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +169,7 @@ class Book:
     cash: tuple[Cash, ...] = ()
     steps: tuple[Step, ...] = ()
     standings: tuple[Standing, ...] = ()
+    marks: tuple[Mark, ...] = ()
     next_due: datetime | None = None
 
 

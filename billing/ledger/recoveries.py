@@ -1,12 +1,11 @@
 """Every recovery as one value: how much came back, who brought it, what shows that, and how long it lasted.
 
-One source per case, by the fixed priority of `invoices.SOURCES`. How long it lasted is asked of the levels: recovered
+One source per case, by the fixed priority of `RecoveredBy`. How long it lasted is asked of the levels: recovered
 revenue that is cancelled a week later was recovered and did not last.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,7 +53,8 @@ def recoveries(book: Book) -> tuple[Recovery, ...]:
 
 def _recovery(movement: Movement, steps: Sequence[Step], source: str | None, until: datetime) -> Recovery:
     def live(at: datetime) -> int | None:
-        return min(movement.amount.minor, _level(steps, at)) if at <= until else None
+        then = at + timedelta.resolution
+        return still_live(movement.amount, movement.subscription, steps, then) if at <= until else None
 
     return Recovery(
         movement=movement.key,
@@ -77,6 +77,10 @@ def _named(reason: str) -> str | None:
     return None if reason in ("paid_after_loss", "bought_again") else reason
 
 
-def _level(steps: Sequence[Step], at: datetime) -> int:
-    position = bisect_right(steps, at, key=lambda step: step.at)
-    return steps[position - 1].minor if position else 0
+def still_live(recovered: Amount, subscription: str, steps: Sequence[Step], before: datetime) -> int:
+    """What of a recovery the subscription that pays again still counts just before an instant, in its own currency.
+
+    Everything that says "still live" asks here; `steps` are the customer's, in the order of time.
+    """
+    then = (step.minor for step in reversed(steps) if step.subscription == subscription and step.at < before)
+    return min(recovered.minor, next(then, 0))

@@ -9,7 +9,7 @@ from enum import Enum
 from billing.events.snapshots import Discount
 from billing.ledger import mrr
 from billing.ledger.items import Item
-from billing.ledger.movement import Case
+from billing.ledger.movement import Case, Known, Mark
 from billing.ledger.mrr import Level
 from billing.money import MONTHLY
 
@@ -48,6 +48,8 @@ class Sub:
     paused: bool = False
     pause_at: datetime | None = None
     cancel_at: datetime | None = None
+    refused: bool = False  # the first payment was asked for in vain
+    marks: dict[Known, Mark] = field(default_factory=dict)
     held: int | None = None  # part of today's swap: what stands in the books until the swap is complete
     case: Case | None = None
     deadline: datetime | None = None  # when the open case is lost

@@ -7,14 +7,14 @@ status and the invoice tell it in two events that differ by a moment.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from billing.events import occurrences as seen
 from billing.events.snapshots import Discount, Subscription
 from billing.history import rebuilt
 from billing.ledger.coupons import Coupons
-from billing.ledger.facts import Fact
+from billing.ledger.facts import Fact, Origin
 from billing.ledger.invoices import Brought, Hints, Story, Usage, brought_by
 from billing.ledger.items import Item, items_of
 from billing.ledger.vocabulary import Cause, Confidence, Kind, LedgerEvent
@@ -45,6 +45,7 @@ class Reading:
         self._stage = "unseen"  # unseen, pending, trial, unpaid_trial, running, ended
         self._failing: set[str] = set()  # invoices asked for in vain and not settled since
         self._scheduled: datetime | None = None
+        self._asked_at: datetime | None = None  # when its end was decided
         self._paused: str | None = None
 
     # ------------------------------------------------------------ snapshots
@@ -150,7 +151,7 @@ class Reading:
         scheduled = now.cancel_at or (now.period_end if now.cancel_at_period_end else None)
         if now.status in ("canceled", "incomplete_expired") or scheduled == self._scheduled:
             return
-        self._scheduled = scheduled
+        self._scheduled, self._asked_at = scheduled, scheduled and (self._asked_at or fact.at)
         if scheduled is None:
             self._say(fact, Kind.CANCEL_UNSCHEDULED)
         else:
@@ -178,24 +179,31 @@ class Reading:
 
     def _cancel(self, fact: Fact, now: Subscription) -> None:
         """Voluntary or involuntary, in the fixed order of D19."""
-        reason, wanted = now.cancel_reason, bool(now.cancel_feedback or self._scheduled)
+        reason = now.cancel_reason
+        by_us = fact.origin is Origin.OURS and isinstance(fact.what, seen.SubscriptionSeen)  # not: read by us
+        wanted = not by_us and (bool(now.cancel_feedback) or self._asked_before())
         if reason == "payment_failed":
             cause, sure = Cause.PAYMENT_FAILED, Confidence.CERTAIN
         elif reason == "payment_disputed":
             cause, sure = Cause.DISPUTE, Confidence.CERTAIN
-        elif wanted or not self._failing:
+        elif wanted or not (self._failing or by_us):
             cause, sure = Cause.CUSTOMER, Confidence.CERTAIN if reason else Confidence.LIKELY
-        else:  # through the API with an open case: Stripe gives the same reason whoever called it
+        else:  # by us, or through the API with an open case: Stripe gives the same reason whoever called it
             cause, sure = Cause.PAYMENT_FAILED, Confidence.LIKELY if reason else Confidence.ASSUMED
         evidence = f"reason {reason or 'not given'}"
         if now.cancel_feedback:
             evidence += ", feedback"
         if self._scheduled:
-            evidence += ", scheduled before"
+            evidence += ", scheduled before" if self._asked_before() else ", scheduled after the failure"
         if self._stage != "pending":
             ended = min(now.ended_at, fact.at) if now.ended_at else fact.at
             self._say(fact, Kind.SUB_CANCEL, at=ended, cause=cause, evidence=evidence, confidence=sure)
         self._stage = "ended"
+
+    def _asked_before(self) -> bool:
+        """Whether the end was decided before any of what is still unpaid had failed."""
+        first = [at for id in self._failing if id in self._told and (at := self._told[id].failed_at)]
+        return self._asked_at is not None and self._asked_at < min(first, default=datetime.max.replace(tzinfo=UTC))
 
     # ------------------------------------------------------------ invoices
 

@@ -48,6 +48,30 @@ def yearly(monthly: int, currency: str) -> Fraction:
     return Fraction(12 * monthly, 10 ** exponent(currency))
 
 
+def parse(text: str) -> Bands:
+    """A preset by its name, or bands of one's own: `Small:0, Middle:20000, Large:150000`, edges in whole units a year.
+
+    Raises NotBands.
+    """
+    if text.strip() in PRESETS:
+        return PRESETS[text.strip()]
+    edges: list[Edge] = []
+    for part in text.split(","):
+        name, colon, low = (each.strip() for each in part.rpartition(":"))
+        try:
+            edges.append((name, Fraction(low)))
+        except (ValueError, ZeroDivisionError):
+            colon = ""
+        if not (name and colon):
+            presets = ", ".join(PRESETS)
+            raise NotBands(
+                f"{part.strip()!r} is no band: write {presets}, or name:edge pairs such as Small:0, Large:50000"
+            )
+    if len({name for name, _ in edges}) < len(edges):
+        raise NotBands("two bands have one name")
+    return Bands("own", tuple(edges))
+
+
 def bands(name: str, rows: Sequence[tuple[str, str | int]]) -> Bands:
     return Bands(name, tuple((band, Fraction(low)) for band, low in rows))
 

@@ -13,6 +13,28 @@ from fractions import Fraction
 
 from billing.report.table import Cell, Column, Kind, Table
 
+UNDATED = "undated"
+NAMES = {  # what people read for the codes of the rows
+    "article-000": "article 000 of 2026",
+    "article-001": "article 001 of 2026",
+    "article-002": "article 002 of 2026",
+    "article-003": "article 003 of 2026",
+    "article-004": "article 004 of 2026",
+    "article": "the article itself",
+    "acv": "contract value",
+    "arr_stage": "ARR stage",
+    "gtm": "way of selling",
+    "pricing": "pricing model",
+    "nrr": "Net revenue retention (NRR)",
+    "grr": "Gross revenue retention (GRR)",
+    "nrr_grr_gap": "NRR less GRR, in points",
+    "logo_churn_monthly": "Customers lost in a month",
+    "top10_share_of_arr": "Share of the ten largest accounts",
+    "involuntary_leak_pct_of_arr": "Lost to failed payments in a year, of ARR",
+    "involuntary_share_of_churn": "Failed payments' share of churn",
+    "involuntary_recovery_rate": "Recovered of failed payments",
+}
+
 
 class Position(StrEnum):
     """Where a value stands in one row of one source."""
@@ -46,6 +68,7 @@ class Benchmark:
     high: Fraction | None = None
     unit: str = "percent"
     note: str = ""
+    year: str = UNDATED  # of the figure, where the source gives one
 
     def holds(self, acv: Fraction) -> bool:
         """Whether a contract value lies in this row's band."""
@@ -119,10 +142,11 @@ _TEXT = {
     Position.AT_OR_ABOVE_LEVEL: "at or above the figure",
 }
 _COLUMNS = (
-    Column("metric", "Metric", Kind.TEXT),
-    Column("dimension", "Dimension", Kind.TEXT),
-    Column("source", "Source", Kind.TEXT),
-    Column("cited", "Cited there", Kind.TEXT),
+    Column("metric", "Metric", Kind.CODE),
+    Column("dimension", "Dimension", Kind.CODE),
+    Column("source", "Found in", Kind.CODE),
+    Column("cited", "Source", Kind.CODE),
+    Column("year", "Year", Kind.TEXT),
     Column("segment", "Segment", Kind.TEXT),
     Column("figure", "Kind of figure", Kind.TEXT),
     Column("low", "Low", Kind.RATIO),
@@ -146,7 +170,7 @@ def benchmark_table(
         for row in matching(rows, each.metric, each.dimension, each.acv, each.segment, each.source):
             verdict = _TEXT[position(each.value, row)]
             figures = (_share(row.low), _share(row.median), _share(row.high))
-            texts = (each.metric, each.dimension, row.source, row.cited, row.segment, row.figure)
+            texts = (each.metric, each.dimension, row.source, row.cited, row.year, row.segment, row.figure)
             found.append((*texts, *figures, each.who, each.value / 100, verdict, row.note))
     return Table("benchmark", "Where do we stand", _COLUMNS, tuple(found), labels, (COMPARABLE, APART))
 

@@ -129,7 +129,7 @@ class Bridge:
         return replace(self, gross_involuntary_churn=gross, recovered_involuntary_churn=0)
 
 
-_ROW_OF: Mapping[Basis, Callable[[str, History, Period, Currency], Row]] = {
+ROW_OF: Mapping[Basis, Callable[[str, History, Period, Currency], Row]] = {
     Basis.NETTED: rows.netted,
     Basis.ACTIVITY: rows.activity,
 }
@@ -154,7 +154,7 @@ def rows_of(
     by_customer: Mapping[str, History], period: Period, currency: Currency, basis: Basis = Basis.NETTED
 ) -> list[Row]:
     """Each customer's part of a bridge, in the order given."""
-    row_of = _ROW_OF[basis]
+    row_of = ROW_OF[basis]
     return [row_of(customer, history, period, currency) for customer, history in by_customer.items()]
 
 

@@ -7,16 +7,11 @@ the whole triangle, those at the opening of the last period, so that currency ne
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from enum import StrEnum
 
-from billing.report.currency import Currency
 from billing.report.period import Period
-from billing.report.retention import Ends, ends
-from billing.report.rows import History
+from billing.report.retention import Ends
 from billing.report.scope import Scope
 from billing.report.table import Cell, Column, Kind, Table
 
@@ -30,50 +25,7 @@ class Measure(StrEnum):
     GRR = "grr"
 
 
-@dataclass(frozen=True, slots=True)
-class Aged:
-    """One cohort at one age."""
-
-    cohort: Period
-    joined: int
-    age: int
-    ends: Ends
-
-
-def cells(scope: Scope, until: Period, count: int = 36) -> list[Aged]:
-    """Every cohort of the last `count` periods of `until`'s length, at every age up to `until`."""
-    periods = until.back(count)
-    currency = scope.currency(until)
-    joined: dict[int, list[list[int]]] = defaultdict(list)
-    opens = [period.opens for period in periods]
-    for history in scope.histories.values():
-        if not any(currency.includes(movement.amount.currency) for movement in history.movements):
-            continue
-        first = history.movements[0].effective_at
-        cohort = bisect_right(opens, first) - 1
-        if cohort >= 0 and first < until.closes:
-            joined[cohort].append(_closings(history, periods[cohort:], currency))
-    return [
-        Aged(periods[cohort], len(joined[cohort]), age, ends((levels[0], levels[age]) for levels in joined[cohort]))
-        for cohort in range(count)
-        for age in range(count - cohort)
-    ]
-
-
-def _closings(history: History, periods: Sequence[Period], currency: Currency) -> list[int]:
-    """What the customer had at the close of each period."""
-    levels: dict[str, int] = defaultdict(int)
-    found, movements = [], iter(history.movements)
-    movement = next(movements, None)
-    for period in periods:
-        while movement is not None and movement.effective_at < period.closes:
-            if currency.includes(movement.amount.currency):
-                levels[movement.amount.currency] += movement.amount.minor
-            movement = next(movements, None)
-        found.append(sum(currency.at_opening(minor, code) for code, minor in levels.items()))
-    return found
-
-
+UNITS = {1: "months", 3: "quarters"}
 COLUMNS = (
     Column("cohort", "Cohort", Kind.DATE),
     Column("joined", "Customers who joined", Kind.COUNT),
@@ -99,17 +51,18 @@ def cohorts(scope: Scope, until: Period, count: int = 36) -> Table:
             each.ends.grr,
             each.ends.logo_retention,
         )
-        for each in cells(scope, until, count)
+        for each in scope.aged(until, count)
         if each.joined
     )
-    return Table("cohorts", "Cohorts", COLUMNS, rows, _labels(scope, until, count), _notes(scope, until, count))
+    columns = tuple(replace(each, title=age_in(until)) if each.name == "age" else each for each in COLUMNS)
+    return Table("cohorts", "Cohorts", columns, rows, _labels(scope, until, count), _notes(scope, until, count))
 
 
 def triangle(scope: Scope, until: Period, measure: Measure = Measure.NRR, count: int = 36) -> Table:
     """The same as a triangle of one measure: a row for each cohort, a column for each age, None beyond the present."""
     kind = {Measure.MRR: Kind.MONEY, Measure.LOGOS: Kind.COUNT}.get(measure, Kind.RATIO)
     found: dict[Period, list[Cell]] = {}
-    for each in cells(scope, until, count):
+    for each in scope.aged(until, count):
         if each.joined:
             row = found.setdefault(each.cohort, [each.cohort.start, each.joined])
             row.append(_figure(scope, each.ends, measure))
@@ -119,6 +72,11 @@ def triangle(scope: Scope, until: Period, measure: Measure = Measure.NRR, count:
     title = f"Cohorts: {measure.upper() if kind is not Kind.COUNT else 'customers'}"
     labels = (*_labels(scope, until, count), ("measure", str(measure)))
     return Table(f"cohorts_{measure}", title, (*first, *ages), rows, labels, _notes(scope, until, count))
+
+
+def age_in(until: Period) -> str:
+    """`Age in quarters`"""
+    return f"Age in {UNITS.get(len(until.months()), 'periods')}"
 
 
 def _figure(scope: Scope, made: Ends, measure: Measure) -> Cell:
@@ -134,11 +92,11 @@ def _figure(scope: Scope, made: Ends, measure: Measure) -> Cell:
 
 
 def _labels(scope: Scope, until: Period, count: int) -> tuple[tuple[str, str], ...]:
-    return scope.labels(_whole(until, count))
+    return (*scope.labels(_whole(until, count)), ("ages", age_in(until)))
 
 
 def _notes(scope: Scope, until: Period, count: int) -> tuple[str, ...]:
-    return scope.notes(_whole(until, count))
+    return scope.notes(_whole(until, count), (until,))
 
 
 def _whole(until: Period, count: int) -> Period:

@@ -6,18 +6,18 @@ and every column sums to the bridge of its month.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from billing.report.bands import ARTICLE_001, Bands
 from billing.report.bridge import Basis
 from billing.report.currency import Currency
+from billing.report.long import LongTable, Rows
 from billing.report.movements import rate_text
 from billing.report.period import Period, month_of
 from billing.report.products import holdings
-from billing.report.rows import History
+from billing.report.rows import History, Part, netted, part
 from billing.report.scope import Scope
-from billing.report.segments import Customer, currencies, customers
-from billing.report.table import Cell, Column, Kind, Table
+from billing.report.table import Cell, Column, Kind
 
 COLUMNS = (
     Column("month", "Month", Kind.DATE),
@@ -27,7 +27,7 @@ COLUMNS = (
     Column("acv_band_open", "ACV band at the opening", Kind.TEXT),
     Column("product_mix", "Products", Kind.TEXT),
     Column("gtm_motion", "Way of selling", Kind.TEXT),
-    Column("currency", "Currency", Kind.TEXT),
+    Column("currency", "Currency", Kind.CURRENCY),
     Column("fx_rate_open", "Rate at the opening", Kind.TEXT),
     Column("mrr_open", "Opening MRR", Kind.MONEY),
     Column("expansion", "Expansion", Kind.MONEY),
@@ -57,31 +57,41 @@ EQUATION = (
 SUMS = "NRR of a month = (closing - currency effect of rows in the base) / opening; GRR = kept / opening."
 
 
-def cube(scope: Scope, months: Sequence[Period], bands: Bands = ARTICLE_001) -> Table:
-    """One row for each customer with revenue at either end of a month, or with a movement in between."""
-    rows: list[tuple[Cell, ...]] = []
-    for month in months:
-        currency = scope.currency(month)
-        rows += [_row(scope, each, currency, bands) for each in customers(scope, month)]
+def cube(scope: Scope, months: Sequence[Period], bands: Bands = ARTICLE_001) -> LongTable:
+    """One row for each customer with revenue at either end of a month, or with a movement in between.
+
+    Customer by customer, so that nobody has to be held; each with its months in their order.
+    """
     whole = Period(months[0].start, months[-1].end, months[0].zone)
     labels = (*scope.labels(whole, Basis.NETTED), ("bands", bands.name))
-    return Table("cube", "Customer cube", COLUMNS, tuple(rows), labels, (EQUATION, SUMS, *scope.notes(whole)))
+    rows = Rows(lambda: _rows(scope, months, bands))
+    return LongTable("cube", "Customer cube", COLUMNS, rows, labels, (EQUATION, SUMS, *scope.notes(whole, months)))
 
 
-def _row(scope: Scope, each: Customer, currency: Currency, bands: Bands) -> tuple[Cell, ...]:
-    row, history, period = each.row, each.history, each.period
+def _rows(scope: Scope, months: Sequence[Period], bands: Bands) -> Iterator[tuple[Cell, ...]]:
+    asked = [(month, scope.currency(month)) for month in months]
+    for customer, history in scope.histories.items():
+        for month, currency in asked:
+            found = part(netted(customer, history, month, currency), history, month, currency)
+            if found is not None:
+                yield _row(scope, found, history, month, currency, bands)
+
+
+def _row(
+    scope: Scope, each: Part, history: History, period: Period, currency: Currency, bands: Bands
+) -> tuple[Cell, ...]:
+    row = each.row
     profile = scope.profile(row.customer, period.opens)
-    codes = currencies(history, period)
     return (
         period.start,
         row.customer,
         profile.account or row.customer,
         month_of(history.movements[0].effective_at, scope.zone),
-        bands.of(each.size, scope.code),
+        bands.of(row.start or each.first, scope.code),
         product_mix(history, period, currency),
         profile.gtm_motion,
-        codes,
-        rate_text(currency, codes),
+        each.currencies,
+        rate_text(currency, each.currencies),
         *(scope.amount(getattr(row, name)) for name in FIELDS),
         bool(row.start),
         scope.amount(row.kept),

@@ -33,6 +33,8 @@ FAILED = "a payment failed"
 CHANGED = "began, ended or changed in the quarter"
 UNSEEN = "no paid invoice was seen"
 REST = "tax, credit, proration, one-off lines and days of payment"
+ADDS_UP = "Revenue + the causes = what was paid by invoice, to the cent; each subscription stands in one cause."
+EARNS = "Revenue is the level of each subscription over the time that it held in the quarter; nothing is converted."
 CAUSES = (LONGER, FAILED, CHANGED, UNSEEN, REST)
 
 
@@ -75,9 +77,11 @@ def by_quarter(scope: Scope, quarters: Sequence[Period], events: Iterable[Event]
         rows.append(_line(scope, quarter, EARNED, earned.values()))
         rows += [_line(scope, quarter, cause, parts[cause]) for cause in CAUSES if cause in parts]
         rows.append(_line(scope, quarter, PAID, paid.values()))
-    notes = ("Revenue + the causes = what was paid by invoice.", *(scope.notes(quarters[0]) if quarters else ()))
-    labels = (("unit", scope.code.upper()), *scope.labels()[1:])
-    return Table("reconciliation_invoices", "Recurring revenue and invoices", COLUMNS, tuple(rows), labels, notes)
+    whole = Period(quarters[0].start, quarters[-1].end, scope.zone)
+    notes = (ADDS_UP, EARNS, *scope.notes(whole))
+    labels = {**dict(scope.labels(whole)), "unit": scope.code.upper()}
+    title = "Recurring revenue and invoices"
+    return Table("reconciliation_invoices", title, COLUMNS, tuple(rows), tuple(labels.items()), notes)
 
 
 def _line(scope: Scope, quarter: Period, name: str, minors: Iterable[int]) -> tuple[Cell, ...]:
@@ -124,13 +128,14 @@ def _paid(scope: Scope, quarter: Period, told: Told) -> dict[str, int]:
 def _why(scope: Scope, quarter: Period) -> dict[str, str]:
     """What happened to subscriptions in the quarter that parts them from their invoices; a failure before a change."""
     found: dict[str, str] = {}
-    for movement in scope.book.movements:
-        if quarter.holds(movement.effective_at) and movement.pair is None:
-            found[movement.subscription] = CHANGED
-    for cash in scope.book.cash:
-        if cash.kind is not CashKind.REFUNDED and quarter.holds(cash.at):
-            found[cash.subscription] = FAILED
-    for case in scope.book.cases:
-        if case.opened_at < quarter.closes and (case.closed_at is None or case.closed_at >= quarter.opens):
-            found[case.subscription] = FAILED
+    for history in scope.histories.values():
+        for movement in history.movements:
+            if quarter.holds(movement.effective_at) and movement.pair is None:
+                found.setdefault(movement.subscription, CHANGED)
+        for cash in history.cash:
+            if cash.kind is not CashKind.REFUNDED and quarter.holds(cash.at):
+                found[cash.subscription] = FAILED
+        for case in history.cases:
+            if case.opened_at < quarter.closes and (case.closed_at is None or case.closed_at >= quarter.opens):
+                found[case.subscription] = FAILED
     return found

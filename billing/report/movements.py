@@ -7,8 +7,8 @@ basis, to the cent. What was bought before and after comes from the ledger's eve
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from fractions import Fraction
 
@@ -22,8 +22,9 @@ from billing.ledger.vocabulary import LedgerEvent, in_order
 from billing.money import Amount
 from billing.report.bridge import Basis
 from billing.report.currency import Currency
+from billing.report.long import LongTable, Rows
 from billing.report.period import Period, month_of
-from billing.report.rows import framed
+from billing.report.rows import History, framed
 from billing.report.scope import Scope
 from billing.report.table import Cell, Column, Kind, Table
 
@@ -44,7 +45,7 @@ COLUMNS = (
     Column("unit_mrr_before", "MRR of a unit before", Kind.MONEY),
     Column("unit_mrr_after", "MRR of a unit after", Kind.MONEY),
     Column("amount_native", "Amount", Kind.MONEY),
-    Column("currency", "Currency", Kind.TEXT),
+    Column("currency", "Currency", Kind.CURRENCY),
     Column("amount_reporting", "Amount reported", Kind.MONEY),
     Column("fx_rate", "Rate", Kind.TEXT),
     Column("case_id", "Case", Kind.TEXT),
@@ -65,30 +66,59 @@ class Posted:
     period: date
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One customer as the log needs it: its histories, what the ledger was told, and what the books say."""
+
+    customer: str
+    history: History
+    told: Sequence[LedgerEvent] = ()
+    posted: Mapping[str, Posted] = field(default_factory=dict)  # by movement
+
+
 def movement_log(
     scope: Scope,
     period: Period,
     events: Iterable[LedgerEvent] = (),
     posted: Mapping[str, Posted] | None = None,
 ) -> Table:
-    """Every movement that took effect in the period, by time; `posted` by movement id."""
-    told = _by_subscription(events)
-    currency = scope.currency(period)
-    found: list[tuple[Cell, ...]] = []
-    for customer, history in scope.histories.items():
-        _, inside = framed(customer, history, period, currency)
-        reported = {movement.key: minor for movement, minor in inside}
-        levels = _levels(history.steps)
-        for movement in history.movements:
-            if period.holds(movement.effective_at):
-                known = told.get((customer, movement.subscription), [])
-                change = _Change.of(movement, known, levels.get(movement.subscription, []), scope.policy)
-                book = (posted or {}).get(movement.key)
-                found.append(_row(scope, movement, change, currency, reported.get(movement.key), book))
-    rows = tuple(sorted(found, key=lambda row: (row[1], row[4], row[0])))
-    notes = ("Amounts are signed; without a rate the amount in the reporting currency is not known.",)
+    """Every movement in the scope's currencies that took effect in the period, by time; `posted` by movement id."""
+    told: dict[str, list[LedgerEvent]] = defaultdict(list)
+    for event in events:
+        told[event.customer].append(event)
+
+    def accounts() -> Iterator[Account]:
+        for customer, history in scope.histories.items():
+            yield Account(customer, history, told[customer], posted or {})
+
+    table = long_log(scope, period, accounts).held()
+    return replace(table, rows=tuple(sorted(table.rows, key=lambda row: (row[1], row[4], row[0]))))
+
+
+def long_log(scope: Scope, period: Period, accounts: Callable[[], Iterable[Account]]) -> LongTable:
+    """The same customer by customer, each in the order of time, so that nobody has to be held."""
+    rows = Rows(lambda: (row for each in accounts() for row in _rows(scope, period, each)))
+    notes = ("Amounts are signed.",)
     labels = scope.labels(period, Basis.ACTIVITY)
-    return Table("movements", "Movement log", COLUMNS, rows, labels, (*notes, *scope.notes(period)))
+    return LongTable("movements", "Movement log", COLUMNS, rows, labels, (*notes, *scope.notes(period)))
+
+
+def _rows(scope: Scope, period: Period, each: Account) -> Iterator[tuple[Cell, ...]]:
+    currency = scope.currency(period)
+    inside = [
+        movement
+        for movement in each.history.movements
+        if period.holds(movement.effective_at) and currency.includes(movement.amount.currency)
+    ]
+    if not inside:
+        return
+    reported = {movement.key: minor for movement, minor in framed(each.customer, each.history, period, currency)[1]}
+    told, levels = _by_subscription(each.told), _levels(each.history.steps)
+    for movement in inside:
+        subscription = movement.subscription
+        known = told.get((each.customer, subscription), [])
+        change = _Change.of(movement, known, levels.get(subscription, []), scope.policy)
+        yield _row(scope, movement, change, currency, reported.get(movement.key), each.posted.get(movement.key))
 
 
 def _row(

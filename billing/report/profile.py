@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from billing.events.occurrences import Event, PaymentMethodSeen, SubscriptionSeen
 from billing.events.snapshots import Item
 
+PRICING = ("flat", "seat", "usage", "hybrid")  # the kinds of pricing
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:
@@ -20,7 +22,7 @@ class Profile:
 
     at: datetime
     gtm_motion: str | None = None  # sales_led, self_serve, or what the operator calls it
-    pricing_model: str | None = None  # flat, seat, usage, hybrid
+    pricing_model: str | None = None  # one of PRICING
     country: str | None = None  # ISO code; of the card, unless the operator knows better
     account: str | None = None  # several customers may be one account
 

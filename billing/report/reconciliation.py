@@ -18,7 +18,7 @@ from billing.money import MONTHLY, Amount
 from billing.report.table import Cell, Column, Kind, Table
 
 BY_CAUSE = (
-    Column("currency", "Currency", Kind.TEXT),
+    Column("currency", "Currency", Kind.CURRENCY),
     Column("line", "Line", Kind.TEXT),
     Column("subscriptions", "Subscriptions", Kind.COUNT),
     Column("amount", "MRR", Kind.MONEY),
@@ -51,9 +51,16 @@ def reconciliation(
                 amount = Amount(sum(each.amount.minor for each in found), code + MONTHLY)
                 rows.append((code, cause, len({each.subscription for each in found}), amount))
         rows.append(_whole(code, theirs.name, other))
-    notes = (f"{ours.name} + the causes = {theirs.name}, in every currency.",)
+    notes = [f"{ours.name} + the causes = {theirs.name}, to the cent, in every currency."]
+    if not any(parts.values()):
+        notes.append("No subscription is counted differently: there is no cause to name.")
     return Table(
-        "reconciliation", f"Our MRR and {theirs.name}", BY_CAUSE, tuple(rows), _labels(at, ours, theirs), notes
+        "reconciliation",
+        f"Our MRR ({ours.name}) and {theirs.name}",
+        BY_CAUSE,
+        tuple(rows),
+        _labels(at, ours, theirs),
+        tuple(notes),
     )
 
 
@@ -72,8 +79,10 @@ def by_subscription(
     found = differences(events, at - timedelta.resolution, ours, theirs)
     rows = tuple((each.customer, each.subscription, each.cause, each.amount) for each in found)
     title = f"Subscriptions that {theirs.name} counts differently"
-    return Table("reconciliation_subscriptions", title, BY_SUBSCRIPTION, rows, _labels(at, ours, theirs))
+    notes = (f"What {theirs.name} counts more is positive, what it counts less is negative.",)
+    return Table("reconciliation_subscriptions", title, BY_SUBSCRIPTION, rows, _labels(at, ours, theirs), notes)
 
 
 def _labels(at: datetime, ours: LedgerPolicy, theirs: LedgerPolicy) -> tuple[tuple[str, str], ...]:
-    return (("at", at.isoformat()), ("policy", ours.name), ("compared with", theirs.name))
+    """Both sides are levels just before the instant; each row has its own currency."""
+    return (("just before", at.isoformat()), ("unit", "a month"), ("policy", ours.name), ("compared with", theirs.name))

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from billing.ledger.movement import Case, CashKind, Outcome
-from billing.ledger.recoveries import MARKS, Recovery, recoveries
+from billing.ledger.movement import Book, Case, CashKind, Line, Outcome
+from billing.ledger.recoveries import MARKS, Recovery, recoveries, still_live
 from billing.money import Amount
 from billing.report.currency import Currency
 from billing.report.performance import Cohort, failures_of, performance
@@ -78,7 +78,7 @@ def _month(scope: Scope, month: date, cohort: Cohort) -> tuple[Cell, ...]:
 
 
 SOURCES = (
-    Column("source", "Who brought the money", Kind.TEXT),
+    Column("source", "Who brought the money", Kind.CODE),
     Column("recoveries", "Recoveries", Kind.COUNT),
     Column("recovered", "Recovered MRR", Kind.MONEY),
     Column("share", "Share", Kind.RATIO),
@@ -90,47 +90,45 @@ SOURCES = (
 
 def by_source(scope: Scope, period: Period) -> Table:
     """One row per source of the period's recoveries, the largest first; one source per case."""
-    currency, cash = scope.currency(period), _cash_by_source(scope, period)
+    currency, cash = scope.currency(period), defaultdict[str, int](int)
     parts: dict[str, list[Recovery]] = defaultdict(list)
-    for each in _recovered(scope, period, currency):
-        parts[each.source or NOT_KNOWN].append(each)
+    live: dict[str, int] = defaultdict(int)
+    for history in scope.histories.values():
+        for each in _recovered(scope, history, period, currency):
+            parts[each.source or NOT_KNOWN].append(each)
+            live[each.source or NOT_KNOWN] += _live(history, each, period.closes, currency)
+        for came in history.cash:
+            if came.kind in CAME and period.holds(came.at) and currency.includes(came.amount.currency):
+                minor = currency.at_opening(came.amount.minor, came.amount.currency)
+                cash[came.source or NOT_KNOWN] += minor
     sums = {source: _minor(each, currency) for source, each in parts.items()}
     whole = sum(sums.values())
     rows: list[tuple[Cell, ...]] = []
     for source in sorted(parts.keys() | cash.keys(), key=lambda source: (-sums.get(source, 0), source)):
         members = parts.get(source, [])
         late = _minor([each for each in members if each.after_loss], currency)
-        live = sum(_live(scope, each, period.closes, currency) for each in members)
-        amounts = (scope.amount(late), scope.amount(live), Amount(cash.get(source, 0), scope.code))
+        amounts = (scope.amount(late), scope.amount(live[source]), Amount(cash.get(source, 0), scope.code))
         minor = sums.get(source, 0)
         rows.append((source, len(members), scope.amount(minor), ratio(minor, whole), *amounts))
     notes = (NO_CAUSE, *scope.notes(period))
     return Table("recovery_sources", "Who brought the money back", SOURCES, tuple(rows), scope.labels(period), notes)
 
 
-def _cash_by_source(scope: Scope, period: Period) -> dict[str, int]:
-    currency = scope.currency(period)
-    found: dict[str, int] = defaultdict(int)
-    for each in scope.book.cash:
-        if each.kind in CAME and period.holds(each.at) and currency.includes(each.amount.currency):
-            found[each.source or NOT_KNOWN] += currency.at_opening(each.amount.minor, each.amount.currency)
-    return found
-
-
-def _recovered(scope: Scope, period: Period, currency: Currency) -> list[Recovery]:
-    return [
-        each for each in recoveries(scope.book) if period.holds(each.at) and currency.includes(each.amount.currency)
-    ]
+def _recovered(scope: Scope, history: History, period: Period, currency: Currency) -> list[Recovery]:
+    """One customer's recoveries of the period."""
+    if not any(each.line is Line.RECOVERED and period.holds(each.effective_at) for each in history.movements):
+        return []
+    mine = Book(scope.as_known, tuple(history.movements), tuple(history.cases), steps=tuple(history.steps))
+    return [each for each in recoveries(mine) if period.holds(each.at) and currency.includes(each.amount.currency)]
 
 
 def _minor(members: Sequence[Recovery], currency: Currency) -> int:
     return sum(currency.at_opening(each.amount.minor, each.amount.currency) for each in members)
 
 
-def _live(scope: Scope, each: Recovery, at: datetime, currency: Currency) -> int:
+def _live(history: History, each: Recovery, at: datetime, currency: Currency) -> int:
     """What of a recovery is still counted just before an instant."""
-    level = level_before(scope.histories[each.customer].steps, each.subscription, at, currency)
-    return min(level, currency.at_opening(each.amount.minor, each.amount.currency))
+    return currency.at_opening(still_live(each.amount, each.subscription, history.steps, at), each.amount.currency)
 
 
 DURABILITY = (
@@ -146,14 +144,17 @@ DURABILITY = (
 def durability(scope: Scope, period: Period) -> Table:
     """What of the period's recoveries was still counted after 30, 60 and 90 days, and at the period's close."""
     currency = scope.currency(period)
-    found = _recovered(scope, period, currency)
+    found, live_then = list[Recovery](), 0
+    for history in scope.histories.values():
+        mine = _recovered(scope, history, period, currency)
+        found += mine
+        live_then += sum(_live(history, each, period.closes, currency) for each in mine)
     rows: list[tuple[Cell, ...]] = []
     for days in MARKS:
         old = [each for each in found if dict(each.live)[days] is not None]
         live = sum(currency.at_opening(dict(each.live)[days] or 0, each.amount.currency) for each in old)
         rows.append(_durable(scope, f"after {days} days", old, live, currency, len(found) - len(old)))
-    live = sum(_live(scope, each, period.closes, currency) for each in found)
-    rows.append(_durable(scope, "at the close", found, live, currency, 0))
+    rows.append(_durable(scope, "at the close", found, live_then, currency, 0))
     notes = ("A recovery too young for a mark is in neither column of it.", *scope.notes(period))
     return Table(
         "recovery_durability", "How long recoveries last", DURABILITY, tuple(rows), scope.labels(period), notes
@@ -196,17 +197,19 @@ class _Risk:
 
 def at_risk(scope: Scope, periods: Sequence[Period]) -> Table:
     """The roll-forward of revenue at risk: opening + opened + changed - what was decided = closing."""
-    rows: list[tuple[Cell, ...]] = []
-    for period in periods:
-        risk, currency = _Risk(), scope.currency(period)
-        for history in scope.histories.values():
-            for case in history.cases:
+    asked = [(period, scope.currency(period), _Risk()) for period in periods]
+    for history in scope.histories.values():
+        for case in history.cases:
+            for period, currency, risk in asked:
                 if currency.includes(case.opened.currency):
                     _roll(risk, case, history, period, currency)
+    rows: list[tuple[Cell, ...]] = []
+    for period, _, risk in asked:
         amounts = [scope.amount(getattr(risk, column.name)) for column in ROLL_FORWARD[1:-1]]
         rows.append((period.start, *amounts, risk.open_cases))
-    notes = ("Opening + opened + changed - recovered - lost - ended - forgiven = close.", *scope.notes(periods[0]))
-    return Table("at_risk", "Revenue at risk", ROLL_FORWARD, tuple(rows), scope.labels(), notes)
+    whole = Period(periods[0].start, periods[-1].end, periods[0].zone)
+    notes = ("Opening + opened + changed - recovered - lost - ended - forgiven = close.", *scope.notes(whole))
+    return Table("at_risk", "Revenue at risk", ROLL_FORWARD, tuple(rows), scope.labels(whole), notes)
 
 
 def _roll(risk: _Risk, case: Case, history: History, period: Period, currency: Currency) -> None:

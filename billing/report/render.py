@@ -28,6 +28,23 @@ LINES = (
     ("fx", "+", "currency"),
     ("end", "=", "closing MRR"),
 )
+MEANING = {
+    "closed_start": "the closing that was printed when the month before was closed",
+    "prior_period": "what became known of that month after it was closed",
+    "start": "the base: everybody who had MRR just before the period",
+    "expansion": "of the base: more seats, a higher plan or price, another product, a discount that ended",
+    "downgrade": "of the base: fewer seats, a lower plan, a product dropped, a pause; still a customer",
+    "restructuring": "of the base: a lower price for the same product and quantity: renegotiation, discount, interval",
+    "voluntary_churn": "of the base: everything ended by decision, by dispute or with a fixed term",
+    "gross_involuntary_churn": "of the base: lost because a payment failed, whether or not it came back",
+    "recovered_involuntary_churn": "of the line above: paid again; no claim about who caused it or whether it lasts",
+    "retained": "what the base pays at the close; divided by the opening it is NRR",
+    "new_business": "customers with their first MRR ever",
+    "reactivation": "customers from before who had none at the opening",
+    "recovered_late": "paid again in this period after a loss in an earlier one",
+    "fx": "closing instead of opening exchange rates, and nothing else",
+    "end": "everybody's MRR at the close",
+}
 ONLY_IN = {"retained": Basis.NETTED, "recovered_late": Basis.ACTIVITY}
 AFTER_CLOSE = frozenset({"closed_start", "prior_period"})
 NET_NAMES = {"gross_involuntary_churn": "involuntary churn, net of recovered"}
@@ -38,9 +55,9 @@ MEMOS = (
     ("at_risk", "at risk at the close"),
 )
 RATIOS = (
-    ("nrr", "net revenue retention"),
-    ("grr", "gross revenue retention"),
-    ("gap", "gap"),
+    ("nrr", "net revenue retention (NRR)"),
+    ("grr", "gross revenue retention (GRR)"),
+    ("gap", "gap between them"),
     ("nrr_if_at_risk_lost", "net revenue retention if all at risk were lost"),
 )
 
@@ -68,12 +85,12 @@ def table(bridge: Bridge, display: str = "gross") -> list[tuple[str, str, str]]:
 
 def memos(bridge: Bridge) -> list[tuple[str, str]]:
     """(name, value) rows under the table: what the lines alone do not say."""
-    rows = [(name, _decimal(getattr(bridge, field), bridge.unit)) for field, name in MEMOS]
+    rows = [(name, _grouped(_decimal(getattr(bridge, field), bridge.unit))) for field, name in MEMOS]
     rows.append(("open cases at the close", str(bridge.at_risk_cases)))
     if bridge.at_risk_since:
         days = (bridge.period.closes - bridge.at_risk_since).days
-        rows.append(("oldest open case", f"{days} days"))
-    rows += [(name, _ratio(percent(getattr(bridge, field)))) for field, name in RATIOS]
+        rows.append(("oldest open case", f"{days} day{'' if days == 1 else 's'}"))
+    rows += [(name, _ratio(percent(getattr(bridge, field)), field)) for field, name in RATIOS]
     rows.append(("customers at the opening, of them lost", f"{bridge.logos_start}, {bridge.logos_lost}"))
     return rows
 
@@ -82,20 +99,20 @@ def labels(bridge: Bridge) -> list[tuple[str, str]]:
     """(name, value) rows that every print of the bridge carries."""
     return [
         ("period", str(bridge.period)),
-        ("unit", f"{bridge.unit.upper().replace('/MO', '')} a month"),
+        ("unit", f"{_code(bridge)} a month"),
         ("basis", str(bridge.basis)),
         ("currency basis", bridge.currency_basis),
         ("policy", bridge.policy),
-        ("as known at", bridge.as_known.isoformat()),
+        ("as known at", bridge.as_known.isoformat(timespec="seconds")),
     ]
 
 
 def text(bridge: Bridge, display: str = "gross") -> str:
     """The whole report as plain text with aligned columns."""
-    rows = table(bridge, display)
+    rows = [(sign, name, _grouped(value)) for sign, name, value in table(bridge, display)]
     amount = max(len(value) for _, _, value in rows)
     label = max(len(name) for name, _ in [*memos(bridge), *labels(bridge)])
-    lines = [f"NRR bridge, {bridge.period}", ""]
+    lines = [f"NRR bridge, {bridge.period}", f"{_code(bridge)} a month", ""]
     lines += [f"{sign or ' '} {name:<40} {value:>{amount}}" for sign, name, value in rows]
     lines += ["", *(f"{name:<{label}}  {value}" for name, value in memos(bridge))]
     lines += ["", *(f"{name:<{label}}  {value}" for name, value in labels(bridge))]
@@ -132,5 +149,18 @@ def _decimal(minor: int, unit: str) -> str:
     return str(Amount(minor, unit)).partition(" ")[0]
 
 
-def _ratio(value: str | None) -> str:
-    return "undefined: nothing at the opening" if value is None else f"{value} %"
+def _code(bridge: Bridge) -> str:
+    return bridge.unit.partition("/")[0].upper()
+
+
+def _grouped(value: str) -> str:
+    """`28122.29` as `28,122.29`, for people."""
+    whole, point, places = value.lstrip("-").partition(".")
+    return f"{'-' if value.startswith('-') else ''}{int(whole):,}{point}{places}"
+
+
+def _ratio(value: str | None, field: str) -> str:
+    """A gap is a difference of two percentages, so its unit is points."""
+    if value is None:
+        return "undefined: nothing at the opening"
+    return f"{value} points" if field == "gap" else f"{value} %"

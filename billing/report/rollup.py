@@ -15,9 +15,10 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from billing.ledger.movement import Book, Case, Line, Movement, Standing, Step
+from billing.report.rollup_recovery import FOREVER as FOREVER
+from billing.report.rollup_recovery import Restored, Undone, restorations, undoings
 from billing.report.rows import History, histories
 
-FOREVER = 999_912  # of `until`: the row stands until something happens
 HERE, LEFT, LOST = 0, 1, 2  # of `standing`: has a subscription; gone by decision; gone because nobody paid
 
 
@@ -61,27 +62,6 @@ class Month(NamedTuple):
     at_risk_cases_opening: int
     at_risk_cases: int
     at_risk_since: datetime | None
-
-
-class Restored(NamedTuple):
-    """One recovery, and from `since` until before `until` what the subscription that pays again counts.
-
-    The rows of one recovery go up to the next recovery of the same lost subscription.
-    """
-
-    customer: str
-    currency: str
-    number: int  # in the order of the customer's movements
-    since: int
-    until: int
-    first: int  # 1 on the first of a recovery's rows, 0 on those that are there for the changes of `level`
-    month: int
-    lost_month: int
-    lost_subscription: str
-    loss: str  # what was undone: the key of a pair or of an earlier loss
-    paired: int  # 1 when lost and recovered at one instant
-    minor: int
-    level: int
 
 
 class RolledUp(NamedTuple):
@@ -133,75 +113,15 @@ def roll_up_customer(customer: str, history: History, clock: Clock, rolled: Roll
             for case in history.cases
             if case.opened.currency == currency
         ]
-        restored = _restorations(moved[currency])
-        rolled.restored.extend(_with_levels(customer, currency, restored, steps))
-        rolled.months.extend(_months(customer, currency, cohort, moved[currency], steps, cases, standings, restored))
+        undone = undoings(moved[currency])
+        rolled.restored.extend(restorations(customer, currency, undone, steps))
+        rolled.months.extend(_months(customer, currency, cohort, moved[currency], steps, cases, standings, undone))
 
 
 def _standing(standing: Standing) -> int:
     if standing.alive:
         return HERE
     return LOST if standing.because is Line.INVOLUNTARY else LEFT
-
-
-class _Undone(NamedTuple):
-    """A recovery, and the loss that it undoes."""
-
-    number: int
-    month: int
-    lost_month: int
-    lost_subscription: str
-    loss: str
-    paired: int
-    minor: int
-    living: str  # the subscription that pays again
-
-
-def _restorations(moved: Mapping[int, list[Movement]]) -> list[_Undone]:
-    losses: dict[str, tuple[int, str]] = {}
-    found: list[_Undone] = []
-    for month, movements in moved.items():
-        for each in movements:
-            if each.line is Line.INVOLUNTARY and not each.pair:
-                losses[each.key] = (month, each.subscription)
-            elif each.line is Line.RECOVERED:
-                minor, living = each.amount.minor, each.subscription
-                if each.pair:
-                    found.append(_Undone(len(found), month, month, living, each.pair, 1, minor, living))
-                elif each.loss in losses:
-                    found.append(_Undone(len(found), month, *losses[each.loss], each.loss, 0, minor, living))
-    return found
-
-
-def _with_levels(
-    customer: str, currency: str, restored: Sequence[_Undone], steps: Mapping[int, list[Step]]
-) -> Iterator[Restored]:
-    """Each recovery with what the paying subscription counts at the ends of its month and of those that follow.
-
-    The levels stop where a later recovery of the same subscription takes over: any period that holds both reads them
-    there, so that many recoveries of one customer do not each repeat its history.
-    """
-    if not restored:
-        return
-    levels: dict[str, dict[int, int]] = defaultdict(dict)
-    for month, some in steps.items():
-        for step in some:
-            levels[step.subscription][month] = step.minor
-    following: dict[str, _Undone] = {}
-    stops = [FOREVER] * len(restored)
-    for each in reversed(restored):
-        later = following.get(each.lost_subscription)
-        if later and later.lost_month >= each.lost_month:
-            stops[each.number] = later.month
-        following[each.lost_subscription] = each
-    for each in restored:
-        known, stop = levels[each.living], stops[each.number]
-        changes = {each.month: max(((m, level) for m, level in known.items() if m <= each.month), default=(0, 0))[1]}
-        changes |= {month: level for month, level in known.items() if each.month < month < stop}
-        about = (each.month, each.lost_month, each.lost_subscription, each.loss, each.paired, each.minor)
-        for since, until in pairwise([*changes, stop]):
-            first = int(since == each.month)
-            yield Restored(customer, currency, each.number, since, until, first, *about, changes[since])
 
 
 # The place of a line among the sums, and how its amount counts there.
@@ -227,7 +147,7 @@ def _months(
     steps: Mapping[int, list[Step]],
     cases: Sequence[tuple[int, int, Case]],
     standings: Mapping[int, int],
-    restored: Sequence[_Undone],
+    restored: Sequence[Undone],
 ) -> Iterator[Month]:
     """One customer's revenue in one currency, walked through month by month."""
     first = next(iter(moved))
@@ -266,7 +186,7 @@ def _netted(
     end: int,
     standing: int,
     changes: Sequence[int],
-    undone: Sequence[_Undone],
+    undone: Sequence[Undone],
     levels: Mapping[str, int],
     first: bool,
 ) -> tuple[int, ...]:
@@ -308,7 +228,7 @@ def _take(loss: int, gains: int) -> tuple[int, int]:
     return loss - taken, gains - taken
 
 
-def _grossed_up(undone: Sequence[_Undone], levels: Mapping[str, int]) -> tuple[int, int]:
+def _grossed_up(undone: Sequence[Undone], levels: Mapping[str, int]) -> tuple[int, int]:
     """Each lost subscription's largest recovery, once (3.3, rule 9), and what of it still counts."""
     restored: dict[tuple[str, str], int] = defaultdict(int)
     living: dict[str, str] = {}

@@ -156,20 +156,21 @@ def level_before(steps: Sequence[Step], subscription: str, before: datetime, cur
 
 
 def _arrive(row: Row, inside: Sequence[tuple[Movement, int]], history: History, period: Period) -> None:
+    returning = any(movement.effective_at < period.opens for movement in history.movements)
+    late = sum(minor for movement, minor in inside if movement.line is Line.RECOVERED and not movement.pair)
+    arrive(row, row.end - row.fx, returning, late)
+
+
+def arrive(row: Row, came: int, returning: bool, late: int) -> None:
     """A customer outside the base is new or returns; a late recovery is part of the return."""
-    came = row.end - row.fx
-    if not came:
-        return
-    if any(movement.effective_at < period.opens for movement in history.movements):
-        row.reactivation = came
-        late = sum(minor for movement, minor in inside if movement.line is Line.RECOVERED and not movement.pair)
-        row.late_recovery = min(came, late)
-    else:
+    if not returning:
         row.new_business = came
+    elif came:
+        row.reactivation, row.late_recovery = came, min(came, late)
 
 
 @dataclass(slots=True)
-class _Sums:
+class Sums:
     """The period's movements of one customer of the base, before they are netted."""
 
     downgrade: int = 0
@@ -178,30 +179,40 @@ class _Sums:
     involuntary: int = 0  # what no recovery of the period undid
     gains: int = 0
     late: int = 0
+    recovered: int = 0  # each subscription's largest recovery of the period, once (3.3, rule 9)
+    live: int = 0  # what of it still counts at the close
 
 
 def _net(
     row: Row, inside: Sequence[tuple[Movement, int]], history: History, closes: datetime, currency: Currency
 ) -> None:
-    sums = _Sums()
+    sums = Sums()
     for restored in _grossed_up(inside, sums):
-        row.gross_involuntary_churn += restored.minor
-        row.recovered_involuntary_churn += restored.minor
-        row.recovered_live += min(restored.minor, level_before(history.steps, restored.subscription, closes, currency))
-    row.late_recovery = sums.late
+        sums.recovered += restored.minor
+        sums.live += min(restored.minor, level_before(history.steps, restored.subscription, closes, currency))
+    standing = [each for each in history.standings if each.at < closes]
+    gone = bool(standing) and not standing[-1].alive
+    net(row, sums, (standing[-1].because or Line.VOLUNTARY) if gone else None)
+
+
+def net(row: Row, sums: Sums, ended: Line | None) -> None:
+    """The netting rule (4.2) on a row with both its ends.
+
+    `ended` is how the customer's last subscription went, None while it has one or never had any.
+    """
+    row.gross_involuntary_churn = row.recovered_involuntary_churn = sums.recovered
+    row.recovered_live, row.late_recovery = sums.live, sums.late
     start, end = row.start, row.retained
     if end >= start:
         row.expansion = end - start
         return
-    standing = [each for each in history.standings if each.at < closes]
-    gone = end == 0 and bool(standing) and not standing[-1].alive
-    if not gone:
-        left, sums.gains = _take(sums.gains, sums.downgrade + sums.voluntary, sums.restructuring, sums.involuntary)
+    if end or ended is None:
+        left, _ = _take(sums.gains, sums.downgrade + sums.voluntary, sums.restructuring, sums.involuntary)
         row.downgrade, row.restructuring, lost = left
         row.gross_involuntary_churn += lost
         return
     shrunk = sums.downgrade + sums.restructuring
-    if standing[-1].because is Line.INVOLUNTARY:
+    if ended is Line.INVOLUNTARY:
         (lost, row.voluntary_churn), _ = _take(sums.gains, sums.involuntary + shrunk, sums.voluntary)
     else:
         (row.voluntary_churn, lost), _ = _take(sums.gains, sums.voluntary + shrunk, sums.involuntary)
@@ -214,7 +225,7 @@ class _Restored:
     minor: int
 
 
-def _grossed_up(inside: Sequence[tuple[Movement, int]], sums: _Sums) -> Iterator[_Restored]:
+def _grossed_up(inside: Sequence[tuple[Movement, int]], sums: Sums) -> Iterator[_Restored]:
     """Sum the movements, and yield each subscription's largest recovery of the period, once (3.3, rule 9)."""
     losses: dict[str, tuple[Movement, int]] = {}
     restored: dict[tuple[str, str], int] = defaultdict(int)  # by lost subscription and case
@@ -269,11 +280,62 @@ def totals(rows: Iterable[Row]) -> Row:
     """The sum of rows, as a row without a customer."""
     total = Row("")
     for row in rows:
-        for name in _SUMMED:
-            setattr(total, name, getattr(total, name) + getattr(row, name))
-        if row.at_risk_since:
-            total.at_risk_since = min(total.at_risk_since or row.at_risk_since, row.at_risk_since)
+        add(total, row)
     return total
 
 
+def add(total: Row, row: Row) -> None:
+    """Put one more row into a sum."""
+    for name in _SUMMED:
+        if minor := getattr(row, name):
+            setattr(total, name, getattr(total, name) + minor)
+    if row.at_risk_since:
+        total.at_risk_since = min(total.at_risk_since or row.at_risk_since, row.at_risk_since)
+
+
 _SUMMED = tuple(name for name in Row.__slots__ if name not in {"customer", "at_risk_since"})
+
+
+# ---------------------------------------------------------------- what segments need beside a row
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One customer's row, its first level when it is outside the base, and the currencies in which it pays."""
+
+    row: Row
+    first: int
+    currencies: str
+
+
+def part(row: Row, history: History, period: Period, currency: Currency) -> Part | None:
+    """None for a customer who has nothing to say in the period."""
+    first = 0 if row.start else first_level(history, period, currency)
+    return Part(row, first, currencies(history, period)) if row.start or row.end or first else None
+
+
+def first_level(history: History, period: Period, currency: Currency) -> int:
+    """What a customer outside the base began with in the period, at opening rates; 0 when nothing began."""
+    inside = [
+        movement
+        for movement in history.movements
+        if period.holds(movement.effective_at) and currency.includes(movement.amount.currency)
+    ]
+    at_once = [movement for movement in inside if movement.effective_at == inside[0].effective_at]
+    return sum(currency.at_opening(movement.amount.minor, movement.amount.currency) for movement in at_once)
+
+
+def currencies(history: History, period: Period) -> str:
+    """The currencies that a customer held at the opening, of a new one all of the period, as one text."""
+    held: dict[str, int] = defaultdict(int)
+    came: set[str] = set()
+    for movement in history.movements:
+        if movement.effective_at < period.opens:
+            held[movement.amount.currency] += movement.amount.minor
+        elif movement.effective_at < period.closes:
+            came.add(movement.amount.currency)
+    return named(code for code, minor in held.items() if minor) or named(came)
+
+
+def named(codes: Iterable[str]) -> str:
+    return "+".join(sorted(codes))

@@ -7,18 +7,17 @@ the parts adds up to the whole. Products are another cut: a customer holds sever
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
 from billing.money import Amount
 from billing.report.bands import ARTICLE_001, STAGES, Bands
 from billing.report.bridge import Basis
-from billing.report.currency import Currency
 from billing.report.period import Period
 from billing.report.products import ProductRow, products_of
 from billing.report.retention import ratio
-from billing.report.rows import History, Row
+from billing.report.rows import Row, add
 from billing.report.scope import Scope
 from billing.report.statement import LINES, LOGOS, LOSSES_SUBTRACT, MEMOS, RATIOS, cells, columns
 from billing.report.table import Cell, Column, Kind, Table
@@ -33,10 +32,10 @@ class Customer:
     """What a cut may look at: one customer in one period. `first` is the first level of one outside the base."""
 
     row: Row
-    history: History
     scope: Scope
     period: Period
     first: int
+    currencies: str
 
     @property
     def size(self) -> int:
@@ -65,19 +64,7 @@ def by_country(each: Customer) -> str:
 
 def by_currency(each: Customer) -> str:
     """Those of the opening, of a new customer all of the period; together when there are several."""
-    return currencies(each.history, each.period)
-
-
-def currencies(history: History, period: Period) -> str:
-    """The currencies in which a customer pays in a period, as one text."""
-    held: dict[str, int] = defaultdict(int)
-    came: set[str] = set()
-    for movement in history.movements:
-        if movement.effective_at < period.opens:
-            held[movement.amount.currency] += movement.amount.minor
-        elif movement.effective_at < period.closes:
-            came.add(movement.amount.currency)
-    return "+".join(sorted(code for code, minor in held.items() if minor) or sorted(came))
+    return each.currencies
 
 
 CUTS: Mapping[str, Cut] = {
@@ -89,41 +76,39 @@ CUTS: Mapping[str, Cut] = {
 }
 
 
-def customers(scope: Scope, period: Period, basis: Basis = Basis.NETTED) -> list[Customer]:
+def customers(scope: Scope, period: Period, basis: Basis = Basis.NETTED) -> Iterator[Customer]:
     """Everybody who has something to say in the period."""
-    currency = scope.currency(period)
-    found = []
-    for row in scope.rows(period, basis):
-        history = scope.histories[row.customer]
-        first = 0 if row.start else first_level(history, period, currency)
-        if row.start or row.end or first:
-            found.append(Customer(row, history, scope, period, first))
-    return found
+    for each in scope.parts(period, basis):
+        yield Customer(each.row, scope, period, each.first, each.currencies)
 
 
-def first_level(history: History, period: Period, currency: Currency) -> int:
-    """What a customer outside the base began with in the period, at opening rates; 0 when nothing began."""
-    inside = [
-        movement
-        for movement in history.movements
-        if period.holds(movement.effective_at) and currency.includes(movement.amount.currency)
-    ]
-    at_once = [movement for movement in inside if movement.effective_at == inside[0].effective_at]
-    return sum(currency.at_opening(movement.amount.minor, movement.amount.currency) for movement in at_once)
+@dataclass(slots=True)
+class _Segment:
+    """What is kept of a segment while its customers pass by."""
+
+    customers: int = 0
+    total: Row = field(default_factory=lambda: Row(""))
+
+    def add(self, row: Row, customers: int = 1) -> None:
+        self.customers += customers
+        add(self.total, row)
 
 
 def segments(scope: Scope, period: Period, name: str, cut: Cut | None = None, basis: Basis = Basis.NETTED) -> Table:
     """One row per segment and one for all; `name` is one of CUTS, or whatever the cut given is called."""
-    chosen = cut or CUTS[name]
-    parts: dict[str, list[Row]] = defaultdict(list)
+    chosen, whole = cut or CUTS[name], _Segment()
+    parts: dict[str, _Segment] = defaultdict(_Segment)
     for each in customers(scope, period, basis):
-        parts[chosen(each)].append(each.row)
+        parts[chosen(each)].add(each.row)
+    for part in parts.values():
+        whole.add(part.total, part.customers)
     lines = [*LINES, *MEMOS, *RATIOS, *LOGOS]
     rows: list[tuple[Cell, ...]] = []
-    for segment, members in [*sorted(parts.items()), (WHOLE, [row for part in parts.values() for row in part])]:
-        made = scope.added(members, period, basis)
-        rows.append((segment, len(members), *cells(lines, made)))
-    first = (Column("segment", "Segment", Kind.TEXT), Column("customers", "Customers", Kind.COUNT))
+    for segment, found in [*sorted(parts.items()), (WHOLE, whole)]:
+        made = scope.added([found.total], period, basis)
+        rows.append((segment, found.customers, *cells(lines, made)))
+    kind = Kind.CURRENCY if name == "currency" else Kind.TEXT
+    first = (Column("segment", "Segment", kind), Column("customers", "Customers", Kind.COUNT))
     notes = ("Segments are those of the opening; new customers are placed by their first value.", LOSSES_SUBTRACT)
     labels = (*scope.labels(period, basis), ("cut", name))
     title = f"Segments by {TITLES.get(name, name)}"
@@ -137,7 +122,7 @@ TITLES = {"acv": "contract value", "gtm": "way of selling", "pricing": "pricing 
 
 def arr_stage(scope: Scope, period: Period, stages: Bands = STAGES) -> Table:
     """The whole company in its stage at the opening: the row that published stage figures are compared with."""
-    opening = sum(row.start for row in scope.rows(period))
+    opening = scope.bridge(period).start
     stage = stages.of(opening, scope.code)
     return segments(scope, period, "arr_stage", lambda _: stage)
 
@@ -179,22 +164,27 @@ MIGRATION_COLUMNS = (
 )
 
 
+@dataclass(slots=True)
+class _Moved:
+    customers: int = 0
+    start: int = 0
+    end: int = 0
+
+    def add(self, start: int, end: int) -> None:
+        self.customers, self.start, self.end = self.customers + 1, self.start + start, self.end + end
+
+
 def migration(scope: Scope, period: Period, bands: Bands = ARTICLE_001) -> Table:
     """How many customers, with how much, went from which band to which; `none` is outside, before or after."""
-    found: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
+    found: dict[tuple[str, str], _Moved] = defaultdict(_Moved)
     for row in scope.rows(period):
         start, end = row.start, row.end - row.fx
         if start or end:
             names = [bands.of(minor, scope.code) if minor else NOTHING for minor in (start, end)]
-            found[names[0], names[1]].append((start, end))
+            found[names[0], names[1]].add(start, end)
     order = [*bands.names, NOTHING]
     rows = tuple(
-        (
-            *pair,
-            len(found[pair]),
-            scope.amount(sum(start for start, _ in found[pair])),
-            scope.amount(sum(end for _, end in found[pair])),
-        )
+        (*pair, found[pair].customers, scope.amount(found[pair].start), scope.amount(found[pair].end))
         for pair in sorted(found, key=lambda pair: (order.index(pair[0]), order.index(pair[1])))
     )
     labels = (*scope.labels(period, Basis.NETTED), ("bands", bands.name))

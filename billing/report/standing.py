@@ -117,5 +117,5 @@ def _churn(scope: Scope, year: Period, rows: Iterable[Benchmark]) -> list[Standi
 
 
 def _of_segment(row: Benchmark, value: Fraction, members: Sequence[Row]) -> Standing:
-    who = f"{len(members)} customers of this segment"
+    who = f"{len(members)} customer{'' if len(members) == 1 else 's'} of this segment"
     return Standing(row.metric, row.dimension, value * 100, segment=row.segment, source=row.source, who=who)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from billing.money import Amount
 from billing.report.bridge import Basis, Bridge, nrr_as_reported
@@ -41,6 +41,8 @@ LINES = (
     Line("fx", "Currency", Kind.MONEY),
     Line("end", "Closing MRR", Kind.MONEY),
 )
+NET_TITLES = {"gross_involuntary_churn": "Involuntary churn, net of recovered"}
+NET_LINES = tuple(replace(line, title=NET_TITLES.get(line.name, line.title)) for line in LINES)
 PRIOR = (
     Line("closed_start", "Opening MRR as closed", Kind.MONEY),
     Line("prior_period", "Prior-period adjustment", Kind.MONEY),
@@ -54,7 +56,7 @@ MEMOS = (
 RATIOS = (
     Line("nrr", "NRR", Kind.RATIO),
     Line("grr", "GRR", Kind.RATIO),
-    Line("gap", "Gap", Kind.RATIO),
+    Line("gap", "Gap", Kind.POINTS),
     Line("logo_retention", "Logo retention", Kind.RATIO),
 )
 NRRS = (
@@ -65,6 +67,7 @@ LOGOS = (
     Line("logos_start", "Customers at the opening", Kind.COUNT),
     Line("logos_lost", "Of them lost", Kind.COUNT),
 )
+NET_OF_RECOVERED = "What failed and was paid again in the period is taken out of both lines: recovered shows nothing."
 LOSSES_SUBTRACT = "Losses are positive and subtracted: opening + gains - losses = closing."
 
 
@@ -87,10 +90,10 @@ def bridge_table(
     display: str = "gross",
     made: Callable[[Period], Bridge] | None = None,
 ) -> Table:
-    """One row per period. `display` is gross or net; `made` gives bridges made elsewhere (roll-ups, closed periods)."""
-    bridges = [made(period) if made else scope.bridge(period, basis) for period in periods]
+    """One row per period. `display` is gross or net; `made` gives bridges made elsewhere."""
+    bridges = [made(period) for period in periods] if made else scope.bridges(periods, basis)
     shown = [bridge.net() if display == "net" else bridge for bridge in bridges]
-    lines = [*LINES, *MEMOS, *RATIOS, *NRRS, *LOGOS]
+    lines = [*(NET_LINES if display == "net" else LINES), *MEMOS, *RATIOS, *NRRS, *LOGOS]
     if any(bridge.closed_start is not None for bridge in bridges):
         lines = [*PRIOR, *lines]
     first = (Column("period_start", "From", Kind.DATE), Column("period_end", "Until, excluded", Kind.DATE))
@@ -99,6 +102,7 @@ def bridge_table(
     if scope.rates is not None:
         titles = (*titles, Column("nrr_as_reported", "NRR as reported, currency effects inside", Kind.RATIO))
         rows = [(*row, nrr_as_reported(scope.rows(period))) for row, period in zip(rows, periods, strict=True)]
-    notes = (LOSSES_SUBTRACT, *scope.notes(periods[0])) if periods else ()
-    labels = (*scope.labels(basis=basis), ("display", display), ("time zone", scope.zone))
+    whole = Period(periods[0].start, periods[-1].end, periods[0].zone)
+    notes = (LOSSES_SUBTRACT, *([NET_OF_RECOVERED] if display == "net" else []), *scope.notes(whole, periods))
+    labels = (*scope.labels(whole, basis), ("display", display))
     return Table("bridge", "NRR bridge", titles, tuple(rows), labels, notes)

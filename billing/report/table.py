@@ -22,10 +22,13 @@ class Kind(StrEnum):
     TEXT = "text"
     MONEY = "money"  # Amount
     RATIO = "ratio"  # Fraction, shown in percent
+    POINTS = "points"  # Fraction, the difference of two ratios, shown in percentage points
     COUNT = "count"
     DATE = "date"  # a day, or a month by its first day
     INSTANT = "instant"
     FLAG = "flag"
+    CODE = "code"  # a word of our vocabulary for programs; people read it in words
+    CURRENCY = "currency"  # lower-case ISO codes for programs, several joined by `+`; people read capitals
 
 
 @dataclass(frozen=True, slots=True)

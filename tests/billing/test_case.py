@@ -16,7 +16,6 @@ from billing.case import (
     Attempt,
     Dispute,
     ForbiddenTransition,
-    RecoveredBy,
     RecoveryCase,
     State,
     move,
@@ -25,6 +24,7 @@ from billing.case import (
 )
 from billing.declines import DeclineClass
 from billing.events.occurrences import Answer
+from billing.ledger.sources import RecoveredBy
 from tests.billing.stories import DAY, DAY0, HOUR, usd
 
 CASE = RecoveryCase(
@@ -146,11 +146,13 @@ ACCEPTED = (("payment_failed", "accepted"),)
 SOURCES: list[tuple[dict[str, Any], RecoveredBy]] = [
     ({"attempts": (Attempt(1, SOON, Answer.PAID),), "paid_outside": True}, RecoveredBy.OUR_RETRY),
     ({"paid_by_key": "dn1_abc", "notices": ACCEPTED}, RecoveredBy.OUR_RETRY),
-    ({"paid_by_key": "theirs", "notices": ACCEPTED}, RecoveredBy.AFTER_OUR_MESSAGE),
     ({"paid_outside": True, "notices": ACCEPTED}, RecoveredBy.OUTSIDE_STRIPE),
-    ({"attempts": TRIED, "notices": ACCEPTED}, RecoveredBy.AFTER_OUR_MESSAGE),
-    ({"attempts": TRIED, "notices": (("payment_failed", "unknown"),)}, RecoveredBy.WITHOUT_US),
-    ({"attempts": (Attempt(1, SOON, Answer.PAID_ELSEWHERE),)}, RecoveredBy.WITHOUT_US),
+    ({"paid_outside": True, "paid_by_key": "staff_7"}, RecoveredBy.OUTSIDE_STRIPE),
+    ({"paid_by_key": "staff_7", "notices": ACCEPTED}, RecoveredBy.STAFF),
+    ({"attempts": TRIED, "notices": ACCEPTED}, RecoveredBy.STRIPE_RETRY),
+    ({"attempts": (Attempt(1, SOON, Answer.PAID_ELSEWHERE),)}, RecoveredBy.STRIPE_RETRY),
+    ({"paid_by_key": "theirs", "notices": ACCEPTED}, RecoveredBy.OUR_MESSAGE),
+    ({"paid_by_key": "theirs", "notices": (("payment_failed", "unknown"),)}, RecoveredBy.CUSTOMER),
 ]
 
 

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from billing.case import RecoveredBy, RecoveryCase, State
+from billing.case import RecoveryCase, State
 from billing.decide import plan
 from billing.events.occurrences import Answer, Event
 from billing.events.snapshots import Decline
+from billing.ledger.sources import RecoveredBy
 from tests.billing.stories import (
     BUSY,
     DAY,

@@ -98,3 +98,19 @@ def test_a_late_fact_appends_and_never_changes() -> None:
     assert any("#2" in entry.key for entry in again)
     assert balances(booked.values()) == balances(entries_of(book([START, FAILED], DEFAULT, LATER)))
     assert learn(START, FAILED) == ()
+
+
+def test_two_invoices_that_fail_at_one_instant_are_two_cases_with_entries_of_their_own() -> None:
+    at = FAILED.at
+    told = [
+        START,
+        FAILED,
+        replace(PAID, at=at),
+        replace(FAILED, invoice="in_2", evidence="another failure"),
+        replace(UNPAID, at=at),
+    ]
+    made = book(told, DEFAULT, DAY + timedelta(days=20))
+    keys = [entry.key for entry in entries_of(made)]
+    assert len(made.cases) == 2
+    assert len(set(keys)) == len(keys)
+    assert sums(*told).get("at_risk", 0) == 0

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from billing.report.bands import ARTICLE_001, ARTICLE_002, ARTICLE_003, STAGES, Bands, NotBands, bands
-from billing.report.benchmark import Benchmark, Position, Standing, benchmark_table, matching, position
+from billing.report.benchmark import (
+    NAMES,
+    UNDATED,
+    Benchmark,
+    Position,
+    Standing,
+    benchmark_table,
+    matching,
+    position,
+)
 from config.benchmarks import BenchmarksUnreadable, benchmarks
 
 SHARED = Path(__file__).parents[3] / "shared" / "benchmarks.json"
@@ -94,6 +104,18 @@ def test_the_view_lists_each_source_by_itself() -> None:
         ("article-003", "at or above median"),
     ]
     assert table.rows[0][place("value")] == Fraction("1.04")
+    years = [(line[place("cited")], line[place("year")]) for line in table.rows]
+    assert years[0] == ("Benchmarkit", UNDATED)
+    assert all(year in cited for cited, year in years[1:])
+
+
+def test_every_figure_has_a_name_that_people_read_and_a_year() -> None:
+    for each in benchmarks():
+        assert {each.metric, each.source} <= NAMES.keys()
+        assert each.year == UNDATED or re.fullmatch("20[0-9]{2}", each.year)
+        told = re.findall("20[0-9]{2}", each.cited)
+        assert each.year in (told or ["2026", UNDATED]), each
+        assert each.cited != "article" or each.year == "2026"  # all five are of that year
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the shared folder is not beside the project")

@@ -96,11 +96,58 @@ def test_a_formula_gives_what_the_definitions_say(
     assert (status, capsys.readouterr().out) == (0, "1 passed, 0 failed\n")
 
 
-def test_a_case_that_cannot_be_run_fails_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    row = {"name": "one", "formula": "astrology", "inputs": {}, "expected": {}}
-    file = write(tmp_path, {"id": "F9", "kind": "formula", "rows": [row]}, bridge_case(end=0))
-    assert metric_cases.main([file]) == 1
-    assert capsys.readouterr().out == "F9: KeyError: 'astrology'\n1 passed, 1 failed\n"
+def spoilt(**changes: Any) -> dict[str, Any]:
+    return {"id": "X1", "kind": "bridge", "events": [START | changes], "periods": [JANUARY]}
+
+
+ITEM = START["items"][0]
+CANNOT_BE_READ: list[tuple[dict[str, Any], str]] = [
+    ({"id": "F9", "kind": "formula", "rows": [{"formula": "astrology", "inputs": {}, "expected": {}}]}, "'astrology'"),
+    ({"id": "Z1", "kind": "horoscope"}, "no kind 'horoscope': there are bridge"),
+    ({"id": "Z2"}, "'kind' is missing"),
+    (spoilt(type="sub_begin"), "'sub_begin' is not a valid Kind"),
+    (spoilt(at="yesterday"), "Invalid isoformat string: 'yesterday'"),
+    (spoilt(status="asleep"), "status is 'asleep', none of active"),
+    (spoilt(items=[ITEM | {"interval": "fortnight"}]), "interval is 'fortnight', none of day, week"),
+    (spoilt(items=[ITEM | {"quantity": 1.5}]), "item 'i': quantity is 1.5, no whole number"),
+    (spoilt(items=[ITEM | {"unit_amount": "ten"}]), "unit_amount is 'ten', no number"),
+    (spoilt(items=[ITEM, ITEM]), "two items have one id"),
+    (spoilt(items=[{"product": "pro"}]), "item without 'id'"),
+    (spoilt(discounts=[{"percent_off": 10, "duration": "sometimes"}]), "duration is 'sometimes'"),
+    ({"id": "X2", "kind": "bridge", "events": [START]}, "'periods' is missing"),
+    ({"id": "X3", "kind": "bridge", "events": [START], "periods": [JANUARY | {"tz": "Mars/Base"}]}, "Mars/Base"),
+    ({"id": "X4", "kind": "bridge", "events": [START], "periods": [JANUARY], "policy": "kind"}, "no policy 'kind'"),
+    ({"id": "X5", "kind": "bridge", "events": {}, "periods": [{"start": "2026-02-01"}]}, "'end' is missing"),
+]
+
+
+@pytest.mark.parametrize(("case", "because"), CANNOT_BE_READ)
+def test_a_case_that_cannot_be_read_is_named_and_the_others_run(
+    case: dict[str, Any], because: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert metric_cases.main([write(tmp_path, case, bridge_case(end=0))]) == 2
+    told = capsys.readouterr()
+    assert f"cases.json: case {case['id']}: " in told.err
+    assert because in told.err
+    assert told.out.endswith("1 passed, 1 failed\n")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"cases": 1}', '"cases"', "\ufeff\x00"])
+def test_a_file_that_is_none_is_told(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "cases.json"
+    file.write_text(text)
+    assert metric_cases.main([str(file)]) == 2
+    assert "cases.json: " in capsys.readouterr().err
+
+
+def test_a_case_that_is_no_case_is_named_by_its_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "cases.json"
+    file.write_text(json.dumps({"cases": [7, {"kind": "bridge"}]}))
+    assert metric_cases.main([str(file), "--json"]) == 2
+    assert [line.partition(": ")[2][:13] for line in capsys.readouterr().err.splitlines()] == [
+        "case number 1",
+        "case number 2",
+    ]
     assert metric_cases.main([str(tmp_path / "none.json")]) == 2
     assert metric_cases.main([]) == 2
 

@@ -167,7 +167,7 @@ def test_each_bands_customers_are_compared_inside_the_band_as_its_source_draws_i
     assert small == {"article-001": Fraction(200, 3), "article-002": 0, "article-003": Fraction(200, 3)}
     assert found["nrr", "Mid-market (10K-100K ACV)", "article-002"].value == 100
     assert found["nrr", "Enterprise (>100K ACV)", "article-003"].value == 120
-    assert found["nrr", "Flat subscription", "article-000"].who == "1 customers of this segment"
+    assert found["nrr", "Flat subscription", "article-000"].who == "1 customer of this segment"
     assert found["nrr", "Product-led", "article-001"].value == 100
     overall = {each.metric: each.value for each in found.values() if each.dimension == "overall"}
     assert overall == {
@@ -200,6 +200,12 @@ def test_the_net_display_takes_recoveries_off_the_loss() -> None:
     names = ("gross_involuntary_churn", "recovered_involuntary_churn", "nrr", "grr", "end")
     assert [gross[name] for name in names] == [1_000, 1_000, 1, 1, 1_000]
     assert [net[name] for name in names] == [0, 0, 1, 1, 1_000]
+    shown = {
+        display: {column.name: column.title for column in bridge_table(scope, [JANUARY], display=display).columns}
+        for display in ("gross", "net")
+    }
+    assert shown["gross"]["gross_involuntary_churn"] == "Gross involuntary churn"
+    assert shown["net"]["gross_involuntary_churn"] == "Involuntary churn, net of recovered"
 
 
 SMALL = (

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -140,42 +136,6 @@ def killing(read: list[tuple[str, int]], every: int) -> backfill.Tell:
             raise Killed
 
     return tell
-
-
-def test_killed_by_the_system_three_times_it_ends_as_if_it_had_not_been(
-    sqlite_url: str, sqlite_url_2: str, tmp_path: Path
-) -> None:
-    start = datetime.now(UTC).replace(microsecond=0) - 50 * DAY
-    with Sandbox(start=start, seed=1, dunning=SMART_RETRIES) as sb:
-        company.build(sb, subscriptions=150, days=50, failing=0.2)
-        sb.advance(50 * DAY)
-        command = [sys.executable, "-m", "worker.cli", "backfill"]
-        for lines in (2, 8, 14, None):
-            process = subprocess.Popen(command, env=environment(sqlite_url, sb), stdout=subprocess.PIPE, text=True)
-            assert process.stdout
-            for _ in range(lines or 0):
-                process.stdout.readline()
-            if lines:
-                process.send_signal(signal.SIGKILL)
-            out, _ = process.communicate(timeout=60)
-            assert process.returncode == (-signal.SIGKILL if lines else 0), out
-        with newcomer(sqlite_url, tmp_path, sb) as survivor:
-            begun = rows(survivor, t.backfill_cursor)[0].started_at  # the horizon is reckoned from there
-            with newcomer(sqlite_url_2, tmp_path, sb, lambda: begun) as app:
-                backfill.run(app, SELF)
-                assert movements(survivor) == movements(app)
-                assert {row.source for row in rows(survivor, t.fact)} == {row.source for row in rows(app, t.fact)}
-
-
-def environment(url: str, sb: Sandbox) -> dict[str, str]:
-    ours = {
-        "REPRIEVE_DATABASE_URL": url,
-        "REPRIEVE_STRIPE_API_KEY": "rk_test_reprieve",
-        "REPRIEVE_STRIPE_API_BASE": sb.url,
-        "REPRIEVE_STRIPE_REQUESTS_PER_SECOND": "1000",
-        "REPRIEVE_MODE": "observe",
-    }
-    return {k: v for k, v in os.environ.items() if not k.startswith("REPRIEVE_")} | ours
 
 
 def test_history_charges_nobody_and_writes_to_nobody(sqlite_url: str, tmp_path: Path) -> None:

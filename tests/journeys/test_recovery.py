@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from billing.case import RecoveredBy, State
+from billing.case import State
 from billing.declines import DeclineClass
+from billing.ledger.sources import RecoveredBy
 from sandbox import FINE, SMART_RETRIES, Chaos, Dunning, authenticates, declines, until
 from tests.world import DAY, HOUR, START, World, world
 from worker import tables as t
@@ -81,7 +82,7 @@ def test_observing_sends_nothing_and_still_knows(sqlite_url: str, tmp_path: Path
         _, invoice = renewal_fails(w, PAYDAY)
         w.pass_time(START + 50 * DAY)
         assert w.case(invoice).state is State.RECOVERED
-        assert w.case(invoice).recovered_by is RecoveredBy.WITHOUT_US
+        assert w.case(invoice).recovered_by is RecoveredBy.STRIPE_RETRY
         assert attempts(w, invoice) == []
         assert w.mails() == []
 
@@ -90,7 +91,7 @@ def test_notifying_writes_and_leaves_the_retries_to_stripe(sqlite_url: str, tmp_
     with world(sqlite_url, tmp_path, mode="notify", sandbox={"dunning": SMART_RETRIES}) as w:
         _, invoice = renewal_fails(w, PAYDAY)
         w.pass_time(START + 50 * DAY)
-        assert w.case(invoice).recovered_by is RecoveredBy.AFTER_OUR_MESSAGE
+        assert w.case(invoice).recovered_by is RecoveredBy.STRIPE_RETRY
         assert attempts(w, invoice) == []
         assert len(w.mails()) == 2
 

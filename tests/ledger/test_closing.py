@@ -5,11 +5,17 @@ from __future__ import annotations
 import io
 import json
 import threading
+import time
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.exc import DBAPIError
 
+from billing.ledger.book import book
+from billing.ledger.movement import Book
+from billing.ledger.vocabulary import LedgerEvent
 from billing.report import render
 from billing.report.period import NotAPeriod
 from tests.ledger.conftest import SELF, Teller, day
@@ -169,3 +175,29 @@ def test_books_that_are_not_what_the_facts_say_are_found(teller: Teller) -> None
     assert "entry spoilt is off by 3.00 USD/mo" in findings
     assert "the books of cus_9 hold entries that no fact accounts for" in findings
     assert "the postings come to 108.00 USD/mo" in findings
+
+
+def slow(events: Iterable[LedgerEvent], *more: Any) -> Book:
+    """A machine on which each event takes a hundredth of a second to fold."""
+    told = list(events)
+    time.sleep(0.01 * len(told))
+    return book(told, *more)
+
+
+def test_a_closed_month_is_read_however_long_its_folding_takes(teller: Teller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL ends a transaction that was idle for too long, here for a second; folding everybody takes three."""
+    teller.clock.at = day("02-01")
+    for number in range(150):
+        teller.begins(f"sub_{number:03}", "01-05", 100)
+        teller.becomes(f"sub_{number:03}", "01-07", ended_at=None)
+    teller.book("02-03")
+    made = closing.close(teller.app, SELF, "2026-01", "anna")
+    monkeypatch.setattr(books, "book", slow)
+    monkeypatch.setattr(books, "PAGE", 10)
+    with teller.app.db.read() as db:
+        if db.dialect.name == "postgresql":
+            db.execute(text("SET LOCAL idle_in_transaction_session_timeout = '1s'"))
+        began = time.monotonic()
+        shown = closing.report(db, made)
+        assert time.monotonic() - began > 1
+        assert [each.end for each in (*shown, *closing.restated(db, made, teller.app.now()))] == [15_000, 15_000]

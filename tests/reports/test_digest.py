@@ -6,7 +6,7 @@ import email
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from email import policy
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,12 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import select, update
 
+from billing.report.period import Period
 from config.settings import Settings
+from tests.reports import tables
 from tests.reports.conftest import Clock
 from tests.world import DAY, START, world
-from worker import digest, switch
+from worker import digest, report, switch
 from worker.app import App
 from worker.channels import Handed, Message, Outcome
 from worker.tables import notice
@@ -77,6 +79,7 @@ def test_the_digest_names_the_five_drivers_and_the_twelve_months(office: Callabl
     assert lines["Downgrade"].startswith("0.00 USD")
     assert lines["Contract restructuring"].startswith("0.00 USD")
     assert lines["Payment-failure recovery"] == "+20.00 USD, 0.00 EUR [0.00 USD, 0.00 EUR]"
+    assert lines["New business"] == "0.00 USD, 0.00 EUR [0.00 USD, 0.00 EUR]"
     assert (
         lines["At risk at the close"] == "30.00 USD (1 open), 0.00 EUR (0 open) [50.00 USD (2 open), 0.00 EUR (0 open)]"
     )
@@ -86,6 +89,29 @@ def test_the_digest_names_the_five_drivers_and_the_twelve_months(office: Callabl
     for figure in ("+20.00 USD", "Payment-failure recovery", "Churned customers"):
         assert figure in message.html
     assert message.subject.startswith("NRR digest, week to February 8, 2026")
+
+
+def test_the_digest_has_the_new_business_of_the_week(office: Callable[..., Office]) -> None:
+    app = office().app
+    (owner,) = report.owners(app)
+    made = digest.render(app, owner, Period(date(2025, 12, 29), date(2026, 1, 5)))
+    (line,) = [line for line in made.text.splitlines() if line.startswith("New business:")]
+    assert line.split(":")[1].strip() == "+100.00 USD, +40.00 EUR [0.00 USD, 0.00 EUR]"
+    assert "New business" in made.html
+
+
+@pytest.mark.parametrize(("retained", "said"), [(131, True), (130, False)])
+def test_a_gap_over_thirty_points_is_said_with_its_meaning(
+    office: Callable[..., Office], monkeypatch: pytest.MonkeyPatch, retained: int, said: bool
+) -> None:
+    bridge = tables.scope().bridge(Period.month("2026-02"))
+    found = digest.gap_warning([replace(bridge, start=100, kept=100, retained=retained), replace(bridge, start=0)])
+    words = "Gap over 30 points (USD): growth of few hides losses of many; see the concentration."
+    assert found == (words if said else "")
+    made = office()
+    monkeypatch.setattr(digest, "gap_warning", lambda bridges: found)
+    made.send()
+    assert (words in made.post.sent[0].text, words in made.post.sent[0].html) == (said, said)
 
 
 def test_nobody_gets_a_week_twice_and_everybody_gets_the_next(office: Callable[..., Office]) -> None:

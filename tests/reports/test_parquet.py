@@ -6,6 +6,7 @@ import io
 import sys
 from datetime import date
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -39,6 +40,17 @@ def test_every_cell_comes_back_with_its_type() -> None:
         "in_base": True,
     }
     assert set(nothing.values()) == {None}
+
+
+def test_points_and_codes_are_numbers_and_codes_for_programs() -> None:
+    columns = (
+        Column("gap", "Gap", Kind.POINTS),
+        Column("source", "Source", Kind.CODE),
+        Column("currency", "Currency", Kind.CURRENCY),
+    )
+    read = read_back(Table("t", "T", columns, ((Fraction(1, 4), "our_retry", "usd"), (None, None, None))))
+    assert [str(field.type) for field in read.schema] == ["double", "string", "string"]
+    assert [list(row.values()) for row in read.to_pylist()] == [[0.25, "our_retry", "usd"], [None, None, None]]
 
 
 @pytest.mark.parametrize("amount", [Amount(0, "usd"), Amount(7, "jpy"), Amount(-1, "kwd"), Amount(10**15, "usd")])

@@ -16,7 +16,7 @@ from PIL import Image
 
 from billing.report.cohorts import Measure, triangle
 from billing.report.period import Period
-from billing.report.statement import bridge_table
+from billing.report.statement import LOSSES_SUBTRACT, bridge_table
 from billing.report.table import Column, Kind, Table
 from billing.report.trend import trend
 from tests.reports.tables import scope, table
@@ -71,7 +71,7 @@ def test_the_same_figures_give_the_same_file(name: str, form: Literal["svg", "pn
 
 def test_the_waterfall_has_every_line_with_its_sign() -> None:
     said = words(drawing.picture(TABLES["bridge"]))
-    for figure in ("527.77", "25.00", "-49.99", "-77.77", "-50.00", "50.00", "425.01", "19.00", "444.01"):
+    for figure in ("527.77", "+25.00", "-49.99", "-77.77", "-50.00", "+50.00", "425.01", "+19.00", "444.01"):
         assert figure in said.split(), figure
     assert re.search("Recovered involuntary churn", said)
     assert "NRR 80.53 %, GRR 75.79 %, gap 4.74 points" in said
@@ -130,6 +130,25 @@ def test_a_triangle_of_amounts_is_drawn_in_percent_of_its_first_age() -> None:
 
 def test_a_trend_shows_twelve_months_as_soon_as_there_are_some() -> None:
     assert drawing.curves(TABLES["trend"]).title.endswith("single months")
+
+
+def test_a_trend_begins_with_the_first_month_that_has_a_figure() -> None:
+    assert drawing.curves(trend(scope(), FEBRUARY, 12)).times == ["2026-02"]
+
+
+def test_the_caption_has_every_note_and_parts_no_label() -> None:
+    waterfall = drawing.waterfall(TABLES["bridge"])
+    notes = [value for name, value in waterfall.labels if name == "note"]
+    assert any("EUR is not in this report" in note for note in notes)
+    assert LOSSES_SUBTRACT not in notes  # the picture shows them below zero
+    caption = pictures._caption([*waterfall.labels], 60).split("\n")
+    for name, value in waterfall.labels:
+        if name != "note":
+            assert any(f"{name}: {value}" in line for line in caption), name
+
+
+def test_a_picture_is_small_enough_to_be_mailed() -> None:
+    assert len(drawn(drawing.picture(TABLES["bridge"]))) < 40_000
 
 
 def test_signs_of_formulas_and_markup_stay_what_they_are() -> None:

@@ -66,17 +66,28 @@ def test_a_mistake_names_file_line_and_column_and_nothing_is_used(tmp_path: Path
 
 
 def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path: Path) -> None:
-    with pytest.raises(rates.BadRates, match=r"nowhere\.csv"):
+    with pytest.raises(rates.BadRates, match=r"nowhere\.csv cannot be read: no such file or directory$"):
         rates.read(tmp_path / "nowhere.csv", "usd")
     (tmp_path / "rates.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(rates.BadRates, match=r"rates\.csv"):
+    with pytest.raises(rates.BadRates, match=r"rates\.csv is not a text file in UTF-8: save it as CSV"):
         rates.read(tmp_path / "rates.csv", "usd")
 
 
-def test_a_missing_rate_names_currency_and_date(tmp_path: Path) -> None:
-    table = rates.read(file(tmp_path, "date,currency,rate\n2026-02-01,EUR,1.1\n"), "usd")
-    with pytest.raises(NoRate, match="EUR to USD for 2026-03-01"):
-        Scope.of(book(), "usd", rates=table).bridge(FEBRUARY)
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            "2026-02-01,EUR,1.1",
+            "no closing rate from EUR to USD for 2026-03-01 in {file}: the latest it has is of 2026-02-01",
+        ),
+        ("2026-02-01,CHF,1.1", "no opening rate from EUR to USD for 2026-02-01 in {file}: it has none for EUR"),
+    ],
+)
+def test_a_missing_rate_names_file_currency_date_and_the_latest_it_has(tmp_path: Path, row: str, message: str) -> None:
+    made = file(tmp_path, f"date,currency,rate\n{row}\n")
+    with pytest.raises(NoRate) as wrong:
+        Scope.of(book(), "usd", rates=rates.read(made, "usd")).bridge(FEBRUARY)
+    assert wrong.value.args == (message.format(file=made),)
 
 
 def test_rates_bring_other_currencies_into_the_bridge_with_a_line_of_their_own(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv as reading
 import io
 import json as parsing
+from dataclasses import replace
 from datetime import date
 from fractions import Fraction
 
@@ -12,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from billing.ledger.sources import RecoveredBy
 from billing.money import Amount
+from billing.report.period import Period
 from billing.report.table import Cell, Column, Kind, Table
 from tests.reports.tables import HOSTILE, NOTHING, ROW, table, texts
 from worker.reports import cells, csv, json, terminal
@@ -20,14 +23,15 @@ from worker.reports import cells, csv, json, terminal
 
 def as_csv(made: Table) -> list[list[str]]:
     out = io.StringIO(newline="")
-    csv.write(made, out)
+    csv.write([made], out)
     return list(reading.reader(io.StringIO(out.getvalue(), newline="")))
 
 
 def test_csv_has_the_columns_in_their_order_and_the_minor_units_behind() -> None:
     head, row, empty = as_csv(table())
-    assert head == ["name", "mrr", "nrr", "customers", "month", "seen", "in_base", "mrr_minor", "mrr_unit"]
-    assert row == [
+    own = ["name", "mrr", "nrr", "customers", "month", "seen", "in_base", "mrr_minor", "mrr_unit"]
+    assert head == [*own, *csv.ABOUT]
+    assert row[:9] == [
         "Ann",
         "-1234.50",
         "1.033333",
@@ -38,12 +42,55 @@ def test_csv_has_the_columns_in_their_order_and_the_minor_units_behind() -> None
         "-123450",
         "usd/mo",
     ]
-    assert empty == [""] * 9
+    assert empty[:9] == [""] * 9
+    assert row[9:] == empty[9:] == ["", "", "", "", "default", ""]
+
+
+def test_csv_says_in_every_row_what_the_figures_are() -> None:
+    labels = (
+        ("period", str(Period.month("2026-02", "Europe/Berlin"))),
+        ("time zone", "Europe/Berlin"),
+        ("unit", "USD a month"),
+        ("policy", "default"),
+        ("as known at", "2026-03-02T00:00:00+00:00"),
+    )
+    euro = (*labels[:2], ("unit", "EUR a month"), *labels[3:])
+    out = io.StringIO(newline="")
+    csv.write([replace(table(ROW), labels=labels), replace(table(ROW), labels=euro)], out)
+    rows = list(reading.DictReader(io.StringIO(out.getvalue(), newline="")))
+    assert [row["report_currency"] for row in rows] == ["USD", "EUR"]
+    assert {(row["report_from"], row["report_until"]) for row in rows} == {("2026-02-01", "2026-03-01")}
+    assert {row["report_zone"] for row in rows} == {"Europe/Berlin"}
+    assert {(row["report_policy"], row["report_as_known"]) for row in rows} == {("default", labels[-1][1])}
+
+
+def test_points_are_no_percent_and_codes_are_words_for_people_only() -> None:
+    columns = (
+        Column("gap", "Gap", Kind.POINTS),
+        Column("source", "Source", Kind.CODE),
+        Column("currency", "Currency", Kind.CURRENCY),
+    )
+    made = Table("t", "T", columns, ((Fraction(385, 10_000), "our_retry", "eur+usd"),))
+    assert terminal.plain(made).splitlines()[4].split("  ") == ["3.85 points", "our retry", "EUR+USD"]
+    assert as_csv(made)[1][:3] == ["0.038500", "our_retry", "eur+usd"]
+    out = io.StringIO()
+    json.write([made], out)
+    (row,) = parsing.loads(out.getvalue())[0]["rows"]
+    assert row == {"gap": {"ratio": "0.038500", "points": "3.85"}, "source": "our_retry", "currency": "eur+usd"}
+
+
+@pytest.mark.parametrize("source", RecoveredBy)
+def test_every_source_of_a_recovery_has_its_words(source: RecoveredBy) -> None:
+    assert "_" not in cells.shown(source, Kind.CODE)
+
+
+def test_the_whole_of_a_segment_is_no_currency() -> None:
+    assert [cells.shown(text, Kind.CURRENCY) for text in ("all", "not known", "usd")] == ["all", "not known", "USD"]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_cell_of_a_csv_begins_like_a_formula(text: str) -> None:
-    (_, (cell,)) = as_csv(texts(text)) if text else (None, ("",))
+    (_, (cell, *_)) = as_csv(texts(text))
     assert not cell.startswith(csv.FORMULA)
     assert cell.removeprefix("'") == text
 

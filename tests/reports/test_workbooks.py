@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 import openpyxl
 import pytest
 
+from billing.money import Amount
 from billing.report.bridge import Basis, Bridge
 from billing.report.currency import Rates
 from billing.report.period import Period
+from billing.report.render import RATIOS
 from billing.report.rows import Row
 from billing.report.scope import Scope
+from billing.report.table import Column, Kind, Table
 from tests.reports.formulas import Sheet
 from tests.reports.tables import HOSTILE, book, scope, table, texts
 from worker.reports import bridge_workbook, xlsx
@@ -48,6 +52,17 @@ def test_cells_are_numbers_and_dates_with_formats() -> None:
     assert sheet.freeze_panes == "A2"
 
 
+def test_points_are_no_percent_and_codes_are_words() -> None:
+    columns = (
+        Column("gap", "Gap", Kind.POINTS),
+        Column("source", "Source", Kind.CODE),
+        Column("currency", "Currency", Kind.CURRENCY),
+    )
+    sheet = as_xlsx(Table("t", "T", columns, ((Fraction(385, 10_000), "our_retry", "usd"),)))["t"]
+    assert [sheet.cell(2, column).value for column in (1, 2, 3)] == [pytest.approx(3.85), "our retry", "USD"]
+    assert sheet["A2"].number_format == '0.00 "points"'
+
+
 @pytest.mark.parametrize("text", [text for text in HOSTILE if text])
 def test_text_never_becomes_a_formula(text: str) -> None:
     cell = as_xlsx(texts(text))["texts"]["A2"]
@@ -74,11 +89,29 @@ def test_a_table_longer_than_a_sheet_is_refused(monkeypatch: pytest.MonkeyPatch)
         as_xlsx(table())
 
 
+def test_every_printed_page_says_what_the_figures_are() -> None:
+    made = table()
+    labels = (("account", "R&D"), ("as known at", "2026-03-02T10:11:12.345678+00:00"), ("long", "x" * 300))
+    sheet: Any = as_xlsx(replace(made, labels=labels))["sample"]
+    assert sheet.page_setup.orientation == "landscape"
+    assert sheet.sheet_properties.pageSetUpPr.fitToPage
+    assert sheet.print_title_rows == "$1:$1"
+    assert "A sample" in str(sheet.oddHeader.left.text)
+    assert str(sheet.oddFooter.left.text).startswith("account: R&&D  ·  as known at: 2026-03-02 10:11:12 UTC")
+
+
+def test_a_heading_is_as_high_as_its_words_need_and_stands_over_its_figures() -> None:
+    column = Column("a", "A heading of so many words that it takes four lines", Kind.MONEY)
+    sheet = as_xlsx(Table("t", "T", (column,), ((Amount(1, "usd"),),)))["t"]
+    assert sheet.row_dimensions[1].height >= 45
+    assert sheet["A1"].alignment.horizontal == "right"
+
+
 # ---------------------------------------------------------------- the bridge
 
 
 def workbook(chosen: Scope, basis: Basis = Basis.NETTED, display: str = "gross", closed: int | None = None) -> Any:
-    rows = chosen.rows(FEBRUARY, basis)
+    rows = list(chosen.rows(FEBRUARY, basis))
     made = chosen.added(rows, FEBRUARY, basis)
     made = made if closed is None else made.after_close(closed)
     out = io.BytesIO()
@@ -117,7 +150,9 @@ def test_every_formula_of_the_bridge_comes_to_the_ledgers_figure(basis: Basis, r
         assert sheet.value(minor[name]) == getattr(made, field), name
         assert sheet.value(units[name]) == pytest.approx(getattr(made, field) / 100)
     assert sheet.value(minor["left over of the customers' closing levels"]) == 0
-    for name, value in (("net revenue retention", made.nrr), ("gross revenue retention", made.grr), ("gap", made.gap)):
+    ratios = dict(RATIOS)
+    assert made.gap is not None
+    for name, value in ((ratios["nrr"], made.nrr), (ratios["grr"], made.grr), (ratios["gap"], made.gap * 100)):
         assert value is not None
         assert sheet.value(units[name]) == pytest.approx(float(value))
     if rates:
@@ -172,6 +207,15 @@ def test_a_closed_month_before_shows_the_prior_period_adjustment() -> None:
     assert sheet.value(minor["closing MRR"]) == made.end
 
 
+def test_every_line_of_the_bridge_says_what_it_means() -> None:
+    _, content = workbook(scope())
+    sheet = opened(content)["Bridge USD 2026-02-01"]
+    by_line = {row[1].value: row[4].value for row in sheet.iter_rows(min_row=4, max_row=15) if row[0].value}
+    assert len(by_line) >= 9
+    assert all(by_line.values())
+    assert sheet.print_title_rows == "$3:$3"
+
+
 def test_without_an_opening_base_the_ratios_are_undefined() -> None:
     rows: list[Row] = []
     empty: Bridge = scope().added(rows, FEBRUARY)
@@ -179,4 +223,4 @@ def test_without_an_opening_base_the_ratios_are_undefined() -> None:
     bridge_workbook.write([Traced(empty, rows, "self")], out)
     read = opened(out.getvalue())
     sheet = Sheet(read, "Bridge USD 2026-02-01")
-    assert sheet.value(by_name(read[sheet.name], "C")["net revenue retention"]) == "undefined"
+    assert sheet.value(by_name(read[sheet.name], "C")[dict(RATIOS)["nrr"]]) == "undefined"

@@ -12,10 +12,15 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, select, update
 
 from billing.events.occurrences import Event
-from billing.report.rollup import Month, Restored, roll_up
+from billing.ledger.book import book
+from billing.ledger.policy import DEFAULT
+from billing.report.rollup import Month, roll_up
+from billing.report.rollup_recovery import Restored
 from tests.billing.ledger_story import Company, monthly, on
+from tests.billing.test_bridge_properties import UNTIL
+from tests.rollups.companies import troubled
 from tests.rollups.conftest import Clock
-from worker import books, rollups, store
+from worker import books, migrate, rollup_totals, rollups, store
 from worker import tables as t
 from worker.app import App
 from worker.store import Owner
@@ -70,6 +75,24 @@ def columns(table: Any, kind: Any) -> list[Any]:
     return [table.c[name] for name in kind._fields]
 
 
+def sums(app: App, owner: Owner) -> list[Any]:
+    table = t.ledger_total
+    with app.db.read() as db:
+        return list(db.execute(select(table).where(owner.of(table)).order_by(*table.primary_key)).all())
+
+
+def made_anew(app: App, owner: Owner) -> list[Any]:
+    """The sums as a rebuild makes them of the months that stand; they are left as they were."""
+    table = t.ledger_total
+    with app.db.engine.connect() as db:
+        db.info["reading"] = False
+        with db.begin() as transaction:
+            rollup_totals.renew(db, owner)
+            found = list(db.execute(select(table).where(owner.of(table)).order_by(*table.primary_key)).all())
+            transaction.rollback()
+    return found
+
+
 def vandalise(app: App, owner: Owner, dice: random.Random) -> None:
     """Lose one month and every recovery, and falsify the other months."""
     months = t.ledger_month
@@ -95,7 +118,8 @@ def test_late_facts_in_any_order_leave_what_a_rebuild_makes(
         some, shuffled = shuffled[:3], shuffled[2:]  # the last one of a batch comes again with the next
         learn(app, owner, some)
         books.keep(app)
-    grown = rows(app, owner)
+    grown, summed = rows(app, owner), sums(app, owner)
+    assert summed == made_anew(app, owner)
     with app.db.read() as db:
         folded = books.fold(store.facts_of(db, owner, ["cus_1"])["cus_1"], app.now())
     found = roll_up(folded, app.settings.reporting_timezone)
@@ -104,7 +128,95 @@ def test_late_facts_in_any_order_leave_what_a_rebuild_makes(
     vandalise(app, owner, dice)
     rollups.rebuild(app)
     books.keep(app)
-    assert rows(app, owner) == grown
+    assert (rows(app, owner), sums(app, owner)) == (grown, summed)
+
+
+@MODEST
+@given(seed=st.integers(0, 10**9), dice=st.randoms(use_true_random=False))
+def test_sums_kept_by_any_sequence_of_changes_are_the_sums_made_anew(app: App, seed: int, dice: random.Random) -> None:
+    """Customers grow and shrink in any order, move to another cohort, lose all and come back."""
+    owner, told = Owner(f"acct_{seed}_{dice.random()}", False), troubled(seed)
+    names = sorted({event.customer for event in told})
+    for _ in range(6):
+        some = dice.sample(names, dice.randrange(1, len(names) + 1))
+        known = {name: [event for event in told if event.customer == name] for name in some}
+        made = {name: book(dice.sample(events, dice.randrange(len(events) + 1)), DEFAULT, UNTIL)
+                for name, events in known.items()}  # fmt: skip
+        with app.db.begin() as db:
+            rollups.update(db, owner, made, "UTC")
+        assert sums(app, owner) == made_anew(app, owner)
+    with app.db.begin() as db:
+        rollups.update(db, owner, {name: book([], DEFAULT, UNTIL) for name in names}, "UTC")
+    assert sums(app, owner) == []
+
+
+def ready(app: App, owner: Owner, zone: str) -> bool:
+    with app.db.read() as db:
+        return rollups.ready(db, owner, zone)
+
+
+def test_roll_ups_are_ready_once_everybody_is_booked_in_one_zone(app: App, clock: Clock) -> None:
+    owner, other = Owner("acct", False), Owner("acct", True)
+    clock.at = on("08-01")
+    learn(app, owner, story(1))
+    assert not ready(app, owner, "UTC")
+    books.keep(app)
+    assert ready(app, owner, "UTC")
+    assert not ready(app, owner, "Asia/Tokyo")
+    assert not ready(app, other, "UTC")
+    # A rebuild: not before everybody is booked again. What is learnt meanwhile does not count.
+    clock.pass_time(timedelta(hours=1))
+    rollups.rebuild(app)
+    assert not ready(app, owner, "UTC")
+    books.keep(app)
+    assert ready(app, owner, "UTC")
+    clock.pass_time(timedelta(hours=1))
+    learn(app, owner, [replace(event, id=f"{event.id}_again") for event in story(2)])
+    assert ready(app, owner, "UTC")
+
+
+def test_rows_of_a_second_zone_are_not_relied_on_before_a_rebuild(app: App, clock: Clock) -> None:
+    owner = Owner("acct", False)
+    clock.at = on("08-01")
+    learn(app, owner, story(1))
+    books.keep(app)
+    with app.db.begin() as db:
+        rollups.update(db, owner, {"cus_2": Company(events=story(7)).book()}, "Asia/Tokyo")
+    assert not ready(app, owner, "UTC")
+    assert not ready(app, owner, "Asia/Tokyo")
+    rollups.rebuild(app)
+    books.keep(app)
+    assert ready(app, owner, "UTC")
+
+
+def test_a_customer_of_whom_there_are_no_facts_has_no_rows_after_a_rebuild(app: App, clock: Clock) -> None:
+    owner = Owner("acct", False)
+    with app.db.begin() as db:
+        rollups.update(db, owner, {"cus_1": Company(events=story(7)).book()}, "UTC")
+    assert rows(app, owner)[0]
+    clock.at = on("08-01")
+    assert rollups.rebuild(app) == 1
+    books.keep(app)
+    assert (rows(app, owner), sums(app, owner)) == ((set(), set()), [])
+    assert ready(app, owner, "UTC")
+
+
+def test_an_upgrade_with_data_has_everybody_rolled_up_again_by_whoever_keeps_the_books(app: App, clock: Clock) -> None:
+    owner = Owner("acct", False)
+    clock.at = on("08-01")
+    learn(app, owner, story(7))
+    books.keep(app)
+    grown = rows(app, owner), sums(app, owner)
+    assert grown[1]
+    migrate.downgrade(app.db, "0004")
+    with app.db.begin() as db:
+        db.execute(delete(t.to_book))  # all had been booked before the upgrade
+    migrate.upgrade(app.db)
+    assert (rows(app, owner), sums(app, owner)) == ((set(), set()), [])
+    assert not ready(app, owner, "UTC")
+    books.keep(app)
+    assert (rows(app, owner), sums(app, owner)) == grown
+    assert ready(app, owner, "UTC")
 
 
 def test_a_rebuild_lists_every_customer_once_and_sooner_than_it_was_due(app: App, clock: Clock) -> None:
@@ -132,13 +244,3 @@ def test_a_customer_booked_under_another_name_has_no_rows_left(app: App) -> None
         rollups.update(db, owner, {"cus_1": made}, "UTC")
         rollups.update(db, owner, {"cus_1": replace(made, movements=(), cases=(), steps=(), standings=())}, "UTC")
     assert rows(app, owner) == (set(), set())
-
-
-def test_many_rows_stream_into_postgresql_as_they_are_inserted_into_sqlite(app: App) -> None:
-    made = Company(events=story(7)).book()
-    found = roll_up(made, "UTC")
-    many = [row._replace(customer=f"cus_{number}") for number in range(rollups.COPIED) for row in found.months[:2]]
-    owner = Owner("acct", False)
-    with app.db.begin() as db:
-        assert rollups.write(db, owner, found._replace(months=many, restored=[]), lambda table: table.c.customer > "")
-    assert rows(app, owner)[0] == set(many)

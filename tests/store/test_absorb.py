@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import func, select, update
 
 from billing.actions import Kind
-from billing.case import RecoveredBy, State
+from billing.case import State
 from billing.events.occurrences import Answer, Event
+from billing.ledger.sources import RecoveredBy
 from tests.billing.stories import (
     DAY,
     DAY0,

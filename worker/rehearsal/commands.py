@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from billing.policy import Policy
     from config.settings import Settings
+    from worker.rehearsal.simulate import Simulation
     from worker.rehearsal.story import Story
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
@@ -48,6 +50,67 @@ def add(
             found = play(_wanted(settings, invoice, example, answers, bank), file and file.resolve(), seed)
         (paper.write_json if json else paper.print_)(found, seed, sys.stdout)
         raise typer.Exit(0 if found.same else 1)
+
+    @main.command("simulate")
+    def simulate(
+        policy: Annotated[Path, typer.Option(help="The policy file that is tried.")],
+        against: Annotated[Path | None, typer.Option(help="Another one; the configured policy without it.")] = None,
+        history: Annotated[bool, typer.Option("--history", help="On your own closed cases (the default).")] = False,
+        world: Annotated[str | None, typer.Option(help="In an invented world: mixed, paydays or blocks.")] = None,
+        worlds: Annotated[Path | None, typer.Option(help="A folder with world.py: the engine in its worlds.")] = None,
+        account: Annotated[str | None, typer.Option(help="Whose history.")] = None,
+        cases: Annotated[int, typer.Option(min=20, max=100_000, help="At most so many.")] = 500,
+        seed: Seed = 1,
+        json: Json = False,
+    ) -> None:
+        """Work many cases through a policy and through the present one. These worlds are a model, not the truth."""
+        with told():
+            if history and (world or worlds):
+                raise ValueError("--history and an invented world are two things: choose one")
+            _simulate(settings_of, policy, against, world, worlds, account, cases, seed, json)
+
+
+def _simulate(
+    settings_of: Callable[[], Settings],
+    file: Path,
+    against: Path | None,
+    world: str | None,
+    worlds: Path | None,
+    account: str | None,
+    cases: int,
+    seed: int,
+    json: bool,
+) -> None:
+    from worker.rehearsal import policy_file, table
+    from worker.rehearsal import simulate as simulating
+
+    tried = policy_file.check(file)
+    if worlds:
+        for line in simulating.shared_worlds(worlds, [world] if world else [], cases, seed):
+            typer.echo(line)
+        typer.echo(simulating.CAVEAT)
+        return
+    settings = None if world and against else _quietly(settings_of)
+    present = policy_file.check(against or _configured(settings) or file)
+    policies = [simulating.charging(each) for each in ((tried,) if tried == present else (tried, present))]
+    if world:
+        found = simulating.in_world(world, policies, cases, seed)
+    else:
+        found = _on_history(settings or settings_of(), policies, account, cases, seed)
+    (table.write_json if json else table.print_)(found, sys.stdout)
+
+
+def _on_history(settings: Settings, policies: list[Policy], account: str | None, cases: int, seed: int) -> Simulation:
+    from worker.rehearsal import history, real
+    from worker.rehearsal import simulate as simulating
+
+    with real.reading(settings) as db:
+        owners = [owner for owner in history.owners(db) if account in (None, owner.account)]
+        if not owners:
+            raise LookupError(f"no case of {account}" if account else "the database has no case yet: try --world mixed")
+        if len(owners) > 1:
+            raise LookupError("say with --account whose history: " + ", ".join(owner.account for owner in owners))
+        return simulating.on_history(db, owners[0], policies, cases, seed)
 
 
 def _quietly(settings_of: Callable[[], Settings]) -> Settings:

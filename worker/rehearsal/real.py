@@ -7,6 +7,7 @@ came. What it would have said at another time nobody knows; the story lets it re
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,16 +28,23 @@ from worker.values import event_from_json, from_json
 PEOPLES = {RecoveredBy.AFTER_OUR_MESSAGE, RecoveredBy.WITHOUT_US, RecoveredBy.OUTSIDE_STRIPE}
 
 
-def case_story(settings: Settings, invoice: str) -> Story:
-    """The story of the case of this invoice. Raises LookupError when the database has none."""
+@contextmanager
+def reading(settings: Settings) -> Iterator[Connection]:
+    """The operator's database, one transaction that only reads. Raises LookupError when there is none."""
     if settings.sqlite and not Path(settings.database_url.removeprefix("sqlite:///")).expanduser().exists():
         raise LookupError("there is no database yet: try `reprieve rehearse --example pay_day`")
     db = Database(settings.database_url)
     try:
         with db.read() as connection:
-            return _story(connection, *_find(connection, invoice))
+            yield connection
     finally:
         db.close()
+
+
+def case_story(settings: Settings, invoice: str) -> Story:
+    """The story of the case of this invoice. Raises LookupError when the database has none."""
+    with reading(settings) as db:
+        return _story(db, *_find(db, invoice))
 
 
 def _find(db: Connection, invoice: str) -> tuple[Owner, RecoveryCase]:
@@ -53,7 +61,7 @@ def _story(db: Connection, owner: Owner, case: RecoveryCase) -> Story:
     declines = sorted(_declines(db, owner, case), key=lambda each: each[0])
     first = next((said for _, said in declines), case.decline or Decline(code="card_declined"))
     notes = list(_notes(case))
-    card = _card(db, owner, case)
+    card = card_of(db, owner, case)
     if card is None:
         card = replace(VISA, brand=case.brand or "visa")
         notes.append(f"the card itself is not known: a {card.brand} from the US is charged")
@@ -122,7 +130,7 @@ def _notes(case: RecoveryCase) -> Iterator[str]:
         yield "the failure is played to the second at which Stripe told of it"
 
 
-def _card(db: Connection, owner: Owner, case: RecoveryCase) -> Card | None:
+def card_of(db: Connection, owner: Owner, case: RecoveryCase) -> Card | None:
     """The card as events told of it, the one before the failure first."""
     if case.customer is None:
         return None
@@ -136,7 +144,11 @@ def _card(db: Connection, owner: Owner, case: RecoveryCase) -> Card | None:
     )
     for (body,) in rows:
         match event_from_json(body).what:
-            case seen.PaymentMethodSeen(method=told) | seen.ChargeFailed(charge=told) | seen.PaymentIntentSeen(intent=told):
+            case (
+                seen.PaymentMethodSeen(method=told)
+                | seen.ChargeFailed(charge=told)
+                | seen.PaymentIntentSeen(intent=told)
+            ):
                 card = told.card
                 if card and card.brand:
                     return card
@@ -147,7 +159,9 @@ def _interval(db: Connection, owner: Owner, case: RecoveryCase) -> str:
     """How often the subscription bills; a month when nobody told."""
     fact = t.fact
     query = select(fact.c.body).where(owner.of(fact), fact.c.subscription == case.subscription)
-    rows = db.execute(query.where(fact.c.kind == "SubscriptionSeen").order_by(fact.c.at.desc(), fact.c.id.desc()).limit(5))
+    rows = db.execute(
+        query.where(fact.c.kind == "SubscriptionSeen").order_by(fact.c.at.desc(), fact.c.id.desc()).limit(5)
+    )
     for (body,) in rows:
         what = event_from_json(body).what
         items: tuple[Item, ...] = what.subscription.items if isinstance(what, seen.SubscriptionSeen) else ()

@@ -102,7 +102,9 @@ class ToSandbox(BaseAdapter):
         body = request.body or b""
         sent = body.encode() if isinstance(body, str) else bytes(body)
         target = f"{parts.path}?{parts.query}" if parts.query else parts.path
-        found = self._sb.ask(request.method or "GET", str(target), sent, {k: str(v) for k, v in request.headers.items()})
+        found = self._sb.ask(
+            request.method or "GET", str(target), sent, {k: str(v) for k, v in request.headers.items()}
+        )
         answer = requests.Response()
         answer.status_code, answer._content, answer.request = found.status, found.body, request
         answer.headers = CaseInsensitiveDict(found.headers)

@@ -150,17 +150,26 @@ EXAMPLES: dict[str, Story] = {
     "pay_day": _ready("No funds until pay-day, eleven days later", "insufficient_funds", 11),
     "outage": _ready("The issuer cannot be reached for ten hours", "issuer_not_available", 10 / 24),
     "hard_decline": _ready("The card was stolen, and nobody does anything", "stolen_card"),
-    "expired_card": _ready("The card expired; the customer stores another one on the fifth day", "expired_card", None, (
-        (5, "new_card"),
-    )),
-    "updated_card": _ready("The card expired; the network's updater knows the new one on the third day", "expired_card",
-        None, ((3, "update"),)),
+    "expired_card": _ready(
+        "The card expired; the customer stores another one on the fifth day", "expired_card", None, ((5, "new_card"),)
+    ),
+    "updated_card": _ready(
+        "The card expired; the network's updater knows the new one on the third day",
+        "expired_card",
+        None,
+        ((3, "update"),),
+    ),
     "authentication": _ready(
         "The bank wants to see the customer, who answers the message on the second day",
-        "authentication_required", None, ((2, "pay"),),
+        "authentication_required",
+        None,
+        ((2, "pay"),),
     ),
     "cancelled": _ready(
-        "No funds, and the customer ends the subscription on the sixth day", "insufficient_funds", None, ((6, "cancel"),)
+        "No funds, and the customer ends the subscription on the sixth day",
+        "insufficient_funds",
+        None,
+        ((6, "cancel"),),
     ),
     "never_again": _ready(
         "Mastercard's advice 03: do not try again", "do_not_honor", None, (), MASTERCARD, advice="03"

@@ -21,7 +21,8 @@ from billing.money import exponent
 from billing.report import render
 from billing.report.bridge import Basis, Bridge
 from billing.report.rows import Row
-from worker.reports.xlsx import MOST_ROWS, TooLong, Workbook, about
+from worker.reports import cells
+from worker.reports.xlsx import MOST_ROWS, POINTS, TooLong, Workbook, about
 
 SUMMED = (
     "start expansion downgrade restructuring voluntary_churn gross_involuntary_churn recovered_involuntary_churn "
@@ -30,6 +31,7 @@ SUMMED = (
 ).split()
 CHECK = "left over"
 SIGNS = {name: sign for name, sign, _ in render.LINES}
+HEADS = (("", "left"), ("Line", "left"), ("{code} a month", "right"), ("Minor units", "right"), ("  Meaning", "left"))
 ARRIVED = ("recovered_late", "new_business", "reactivation", "fx")
 
 
@@ -40,6 +42,7 @@ class Traced:
     bridge: Bridge
     rows: Sequence[Row]
     account: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def write(bridges: Sequence[Traced], out: BinaryIO, display: str = "gross") -> None:
@@ -51,7 +54,7 @@ def write(bridges: Sequence[Traced], out: BinaryIO, display: str = "gross") -> N
         (
             f"Bridge {_code(each)} {each.bridge.period.start}",
             (("account", each.account), *render.labels(each.bridge)),
-            (),
+            _notes(each),
         )
         for each in bridges
     ]
@@ -61,6 +64,18 @@ def write(bridges: Sequence[Traced], out: BinaryIO, display: str = "gross") -> N
 
 def _code(each: Traced) -> str:
     return each.bridge.unit.partition("/")[0].upper()
+
+
+def _notes(each: Traced) -> tuple[str, ...]:
+    code, places = _code(each), exponent(each.bridge.unit.partition("/")[0])
+    return (
+        f"The sheet of customers holds whole minor units: {10**places:,} are 1 {code}."
+        if places
+        else f"The sheet of customers holds whole {code}, which has no smaller unit.",
+        "Every line of the bridge is a formula over the sheet of customers: change a figure there and it follows.",
+        "Left over is zero as long as the figures agree with each other.",
+        *each.notes,
+    )
 
 
 class _Sheets:
@@ -74,6 +89,7 @@ class _Sheets:
         self._customers, self._name = book.sheet(f"Customers {_code(each)} {each.bridge.period.start}")
         self._shown = each.bridge.net() if display == "net" else each.bridge
         self._scale = 10 ** exponent(each.bridge.unit.partition("/")[0])
+        self._labels = (("account", each.account), *render.labels(each.bridge))
         self._at: dict[str, str] = {}  # line -> its cell of minor units
         self._row = 0
 
@@ -86,8 +102,11 @@ class _Sheets:
         sheet.freeze_panes(1, 1)
         sheet.set_column(0, 0, 26)
         sheet.set_column(1, len(SUMMED) + 1, 13)
+        sheet.set_row(0, 45)
+        book.on_paper(sheet, f"Customers, in minor units of {_code(self._each)}", self._labels, 0, len(SUMMED) + 2)
         for at, name in enumerate(("customer", *SUMMED, CHECK)):
-            sheet.write_string(0, at, name.replace("_", " "), book.format(bold=True, wrap=True))
+            side = "right" if at else "left"
+            sheet.write_string(0, at, name.replace("_", " "), book.format(bold=True, wrap=True, align=side))
         for number, row in enumerate(self._each.rows, start=1):
             sheet.write_string(number, 0, row.customer)
             for at, name in enumerate(SUMMED, start=1):
@@ -104,15 +123,18 @@ class _Sheets:
         sheet.set_column(0, 0, 4)
         sheet.set_column(1, 1, 46)
         sheet.set_column(2, 3, 18)
+        sheet.set_column(4, 4, 84)
         sheet.write_string(0, 0, f"NRR bridge, {bridge.period}", book.format(bold=True))
-        for at, head in enumerate(("", "Line", f"{_code(self._each)} a month", "Minor units"), start=0):
-            sheet.write_string(2, at, head, book.format(bold=True))
+        book.on_paper(sheet, f"NRR bridge, {bridge.period}", self._labels, 2, len(HEADS))
+        for at, (head, side) in enumerate(HEADS):
+            sheet.write_string(2, at, head.format(code=_code(self._each)), book.format(bold=True, align=side))
         self._row = 3
         for field, sign, name in render.LINES:
             if self._leaves_out(field):
                 continue
             if self._display == "net":
                 name = render.NET_NAMES.get(field, name)
+            self._sheet.write_string(self._row, 4, f"  {render.MEANING[field]}")
             self._line(sign, name, self._formula(field), getattr(self._shown, field), field)
         self._row += 1
         self._line("", "left over of the customers' closing levels", self._left_over(), 0)
@@ -121,9 +143,9 @@ class _Sheets:
         self._row += 1
         self._ratios()
         self._row += 1
-        for name, value in (("account", self._each.account), *render.labels(bridge)):
+        for name, value in self._labels:
             sheet.write_string(self._row, 1, name)
-            sheet.write_string(self._row, 2, value)
+            sheet.write_string(self._row, 2, cells.label(value))
             self._row += 1
 
     def _leaves_out(self, field: str) -> bool:
@@ -180,22 +202,22 @@ class _Sheets:
         formulas = {
             "nrr": f"{self._at.get('retained', retained)}/{start}",
             "grr": f"{kept}/{start}",
-            "gap": f"({retained}-{kept})/{start}",
+            "gap": f"({retained}-{kept})/{start}*100",
             "nrr_if_at_risk_lost": f"({retained}-{at_risk})/{start}",
         }
         for field, name in render.RATIOS:
             value: Fraction | None = getattr(bridge, field)
-            self._ratio(name, f'=IF({start}=0,"undefined",{formulas[field]})', value)
+            self._ratio(name, f'=IF({start}=0,"undefined",{formulas[field]})', value, points=field == "gap")
         lost, logos = self._sum("logos_lost")[1:], self._sum("logos_start")[1:]
         kept_logos = (
             Fraction(bridge.logos_start - bridge.logos_lost, bridge.logos_start) if bridge.logos_start else None
         )
         self._ratio("logo retention", f'=IF({logos}=0,"undefined",1-{lost}/{logos})', kept_logos)
 
-    def _ratio(self, name: str, formula: str, value: Fraction | None) -> None:
-        shown: Any = "undefined" if value is None else float(value)
+    def _ratio(self, name: str, formula: str, value: Fraction | None, *, points: bool = False) -> None:
+        shown: Any = "undefined" if value is None else float(value * 100 if points else value)
         self._sheet.write_string(self._row, 1, name)
-        self._sheet.write_formula(self._row, 2, formula, self._book.format("0.00%"), shown)
+        self._sheet.write_formula(self._row, 2, formula, self._book.format(POINTS if points else "0.00%"), shown)
         self._row += 1
 
 

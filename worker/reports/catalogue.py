@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 from billing.events import Event
 from billing.ledger.mrr import half_up
 from billing.ledger.vocabulary import LedgerEvent
 from billing.money import Amount, exponent
+from billing.report.bands import ARTICLE_001, Bands
 from billing.report.benchmark import benchmark_table
-from billing.report.bridge import Basis, Bridge
+from billing.report.bridge import Basis
 from billing.report.cohorts import Measure, cohorts, triangle
 from billing.report.concentration import concentration
 from billing.report.cube import cube
 from billing.report.invoices import by_quarter
-from billing.report.movements import Posted, movement_log
+from billing.report.movements import Account, long_log
 from billing.report.period import Period
 from billing.report.reconciliation import by_subscription, reconciliation
 from billing.report.recovery import at_risk, by_failure_month, by_source, durability
 from billing.report.scope import Scope
-from billing.report.segments import CUTS, arr_stage, by_product, migration, segments
+from billing.report.segments import CUTS, arr_stage, by_band, by_product, migration, segments
 from billing.report.sheet import policy_sheet
 from billing.report.standing import average_contract, standings
 from billing.report.statement import bridge_table
@@ -43,15 +45,17 @@ class Asked:
 
     scope: Scope
     period: Period
+    folded: Callable[[Period | None], Scope]  # histories: of everybody, or of those whom a period concerns
+    held: Callable[[], Scope]  # the whole book in memory
+    accounts: Callable[[Period], Callable[[], Iterable[Account]]]  # whom a period concerns, with what was told
     basis: Basis = Basis.NETTED
     display: str = "gross"
     back: int | None = None
     cut: str = ""
     measure: str = "nrr"
+    bands: Bands = ARTICLE_001
     events: Callable[[], Sequence[LedgerEvent]] = tuple  # what the ledger was told, read only when a report needs it
     seen: Callable[[], Iterable[Event]] = tuple  # what Stripe said of subscriptions and their payments
-    posted: Callable[[], Mapping[str, Posted]] = dict  # what the books say of each movement
-    made: Callable[[Period], Bridge] | None = None  # bridges that know of closed months
 
     @property
     def month(self) -> Period:
@@ -65,7 +69,7 @@ class Asked:
 
 def bridge(asked: Asked) -> Sequence[Table]:
     periods = asked.period.back(asked.back) if asked.back and asked.back > 1 else (asked.period,)
-    return [bridge_table(asked.scope, periods, asked.basis, asked.display, asked.made)]
+    return [bridge_table(asked.scope, periods, asked.basis, asked.display)]
 
 
 def trend_(asked: Asked) -> Sequence[Table]:
@@ -83,20 +87,21 @@ def cohorts_(asked: Asked) -> Sequence[Table]:
     return [triangle(asked.scope, until, Measure(asked.measure), count)]
 
 
-OTHER_CUTS: Mapping[str, Callable[[Scope, Period], Table]] = {
-    "product": by_product,
-    "arr_stage": arr_stage,
-    "migration": migration,
+OTHER_CUTS: Mapping[str, Callable[[Asked], Table]] = {
+    "product": lambda asked: by_product(asked.folded(None), asked.period),  # known to histories only
+    "arr_stage": lambda asked: arr_stage(asked.scope, asked.period),
+    "migration": lambda asked: migration(asked.scope, asked.period, asked.bands),
 }
 
 
 def segments_(asked: Asked) -> Sequence[Table]:
     cut = asked.cut or "acv"
     if cut in CUTS:
-        return [segments(asked.scope, asked.period, cut, basis=asked.basis)]
+        chosen = partial(by_band, asked.bands) if cut == "acv" else None
+        return [segments(asked.scope, asked.period, cut, chosen, asked.basis)]
     if cut not in OTHER_CUTS:
         raise NotAskedWell(f"no segments by {cut!r}: choose {', '.join((*CUTS, *OTHER_CUTS))}")
-    return [OTHER_CUTS[cut](asked.scope, asked.period)]
+    return [OTHER_CUTS[cut](asked)]
 
 
 RECOVERY: Mapping[str, Callable[[Scope, Period], Table]] = {
@@ -111,7 +116,8 @@ def recovery(asked: Asked) -> Sequence[Table]:
     """One view, or all of them."""
     if asked.cut and asked.cut not in RECOVERY:
         raise NotAskedWell(f"no recovery by {asked.cut!r}: choose {', '.join(RECOVERY)}")
-    return [view(asked.scope, asked.period) for name, view in RECOVERY.items() if asked.cut in ("", name)]
+    scope = asked.folded(asked.period)
+    return [view(scope, asked.period) for name, view in RECOVERY.items() if asked.cut in ("", name)]
 
 
 def months_of(period: Period) -> Sequence[Period]:
@@ -124,17 +130,17 @@ def concentration_(asked: Asked) -> Sequence[Table]:
 
 
 def movements(asked: Asked) -> Sequence[Table]:
-    return [movement_log(asked.scope, asked.period, asked.events(), asked.posted())]
+    return [long_log(asked.folded(asked.period), asked.period, asked.accounts(asked.period))]
 
 
 def cube_(asked: Asked) -> Sequence[Table]:
-    return [cube(asked.scope, months_of(asked.period))]
+    return [cube(asked.folded(None), months_of(asked.period), asked.bands)]
 
 
 RECONCILIATION: Mapping[str, Callable[[Asked], Table]] = {
     "cause": lambda asked: _beside_stripe(asked, reconciliation),
     "subscription": lambda asked: _beside_stripe(asked, by_subscription),
-    "invoices": lambda asked: by_quarter(asked.scope, quarters_of(asked.period), asked.seen()),
+    "invoices": lambda asked: by_quarter(asked.held(), quarters_of(asked.period), asked.seen()),
 }
 
 
@@ -150,7 +156,10 @@ def _beside_stripe(asked: Asked, view: Callable[[Sequence[LedgerEvent], datetime
     table = view(asked.events(), min(asked.period.closes, asked.scope.as_known))
     unit = asked.scope.unit
     kept = [row for row in table.rows if all(not isinstance(cell, Amount) or cell.unit == unit for cell in row)]
-    return replace(table, rows=tuple(kept))
+    ours, theirs = dict(asked.scope.labels(asked.period)), dict(table.labels)
+    labels = {**ours, **theirs, "unit": ours["unit"]}
+    notes = [each for each in (asked.scope.runs(asked.period), asked.scope.begins(asked.period)) if each]
+    return replace(table, rows=tuple(kept), labels=tuple(labels.items()), notes=(*table.notes, *notes))
 
 
 def quarters_of(period: Period) -> Sequence[Period]:
@@ -165,7 +174,8 @@ def _quarter(day: date) -> int:
 
 
 def policy(asked: Asked) -> Sequence[Table]:
-    return [policy_sheet(asked.scope, asked.period, _version())]
+    table = policy_sheet(asked.scope, asked.period, _version(), asked.bands)
+    return [replace(table, notes=(*table.notes, *asked.scope.notes(asked.period)))]
 
 
 def _version() -> str:
@@ -188,6 +198,11 @@ def benchmark(asked: Asked) -> Sequence[Table]:
     return [replace(table, notes=(*none, *table.notes, *scope.notes(year)))]
 
 
+VIEWED = {  # the reports that have several views, by the option that chooses one
+    "--by": frozenset({"segments", "recovery", "reconciliation"}),
+    "--measure": frozenset({"cohorts"}),
+    "--back": frozenset({"bridge", "trend", "cohorts"}),
+}
 CATALOGUE: Mapping[str, Callable[[Asked], Sequence[Table]]] = {
     "bridge": bridge,
     "trend": trend_,

@@ -6,16 +6,30 @@ Formats differ in how they lay cells out, never in what a cell says; a new kind 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from fractions import Fraction
 
 from billing.ledger.mrr import half_up
+from billing.ledger.sources import RecoveredBy
 from billing.money import Amount
+from billing.report.benchmark import NAMES
 from billing.report.bridge import percent
+from billing.report.segments import NOT_KNOWN, WHOLE
 from billing.report.table import Cell, Kind, Table
 
 RATIO_PLACES = 6
 UNKNOWN = ""
+WORDS: Mapping[str, str] = {
+    **NAMES,
+    RecoveredBy.OUR_RETRY: "our retry",
+    RecoveredBy.OUTSIDE_STRIPE: "paid outside Stripe",
+    RecoveredBy.STAFF: "the company's staff",
+    RecoveredBy.CARD_UPDATER: "the network's card updater",
+    RecoveredBy.STRIPE_RETRY: "Stripe's own retry",
+    RecoveredBy.OUR_MESSAGE: "the customer, after our message",
+    RecoveredBy.CUSTOMER: "the customer, unasked",
+}
 INVISIBLE = frozenset({"Cc", "Cf", "Zl", "Zp"})  # escape sequences, direction marks and line breaks: never to a screen
 
 
@@ -68,7 +82,8 @@ def exact(cell: Cell) -> str:
 
 
 def shown(cell: Cell, kind: Kind) -> str:
-    """What a person reads on a screen or in a picture: thousands apart, ratios in percent, nothing invisible."""
+    """What a person reads on a screen or in a picture: thousands apart, ratios in percent or points, words for codes,
+    nothing invisible."""
     match cell:
         case None:
             return "-"
@@ -78,7 +93,7 @@ def shown(cell: Cell, kind: Kind) -> str:
             whole, point, places = decimal(cell).partition(".")
             return f"{int(whole):,}{point}{places}" if whole != "-0" else f"-0{point}{places}"
         case Fraction():
-            return f"{in_percent(cell)} %"
+            return f"{in_percent(cell)} {'points' if kind is Kind.POINTS else '%'}"
         case datetime():
             return f"{cell.astimezone(UTC):%Y-%m-%d %H:%M}"
         case date():
@@ -86,7 +101,18 @@ def shown(cell: Cell, kind: Kind) -> str:
         case int():
             return f"{cell:,}" if kind is Kind.COUNT else str(cell)
         case _:
-            return visible(cell)
+            return visible(in_words(cell, kind))
+
+
+def in_words(text: str, kind: Kind) -> str:
+    """A code as people read it; any other text as it is."""
+    match kind:
+        case Kind.CODE:
+            return WORDS.get(text, text)
+        case Kind.CURRENCY if text not in (WHOLE, NOT_KNOWN):
+            return text.upper()
+        case _:
+            return text
 
 
 def visible(text: str) -> str:
@@ -94,6 +120,28 @@ def visible(text: str) -> str:
     return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in INVISIBLE else c for c in text)
 
 
+def label(value: str) -> str:
+    """What a person reads of a label: an instant to the second, in UTC, as programs read it to the microsecond."""
+    try:
+        when = datetime.fromisoformat(value)
+    except ValueError:
+        return visible(value)
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if when.tzinfo else visible(value)
+
+
 def units(table: Table) -> tuple[str, ...]:
     """Every unit the table has amounts in, in order of first appearance."""
     return tuple(dict.fromkeys(cell.unit for row in table.rows for cell in row if isinstance(cell, Amount)))
+
+
+def headings(table: Table) -> list[str]:
+    """The columns' titles; behind each of money its currency, unless it has several."""
+    all_of_it = {unit.partition("/")[0] for unit in units(table)}
+    found = []
+    for at, column in enumerate(table.columns):
+        code = ""
+        if column.kind is Kind.MONEY:
+            codes = {cell.currency for row in table.rows if isinstance(cell := row[at], Amount)} or all_of_it
+            code = f" ({codes.pop().upper()})" if len(codes) == 1 else ""
+        found.append(visible(column.title) + code)
+    return found

@@ -1,6 +1,6 @@
 """From what somebody asked for to a file or a screen: period, currency, tables, format.
 
-    options -> periods -> one checked book per account -> one scope per currency -> tables -> a renderer
+    options -> periods -> one checked source per account -> one scope per currency -> tables -> a renderer
 
 A file appears whole or not at all. Several currencies without rates are several tables, never a sum.
 """
@@ -10,24 +10,33 @@ from __future__ import annotations
 import io
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from shutil import copyfileobj
+from tempfile import TemporaryFile
+from typing import BinaryIO, TextIO
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from billing.report.bridge import Basis
+from billing.report.currency import CARRY_DAYS
+from billing.report.long import LongTable, Rows
 from billing.report.period import NotAPeriod, Period
 from billing.report.table import Table
 from worker.app import App
-from worker.reports.catalogue import CATALOGUE, Asked, NotAskedWell
+from worker.reports.catalogue import CATALOGUE, VIEWED, Asked, NotAskedWell
+from worker.reports.check import check_begun, check_booked
 from worker.reports.source import Source, sources
 
 FORMATS = ("text", "json", "csv", "xlsx", "parquet", "svg", "png")
 SUFFIXES = {f".{name}": name for name in FORMATS[1:]} | {".txt": "text"}
 PICTURES = frozenset({"svg", "png"})
 BINARY = frozenset({"xlsx", "parquet", *PICTURES})
+ROW_BY_ROW = frozenset({"csv", "json", "parquet"})  # the others lay a table out as a whole
+MOST_HELD = 50_000  # rows of a table that is
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,34 +60,57 @@ class Order:
     back: int | None = None
     cut: str = ""
     measure: str = ""
+    from_facts: bool = False
+    carry: bool = True  # a day without a rate takes that of a few days before
 
 
 def run(app: App, order: Order, stdout: TextIO) -> None:
-    """Make the report and write it. Raises NotAskedWell, NotAPeriod, LookupError, BadRates, BooksDisagree."""
+    """Make the report and write it.
+
+    Raises NotAskedWell, NotAPeriod, NotBegun, NothingBooked, LookupError, BadRates, BooksDisagree.
+    """
     form = format_of(order)
+    fits(order)
     if form in BINARY and order.out is None and stdout.isatty():
         raise NotAskedWell(f"{form} is no text for a terminal: name a file with --out")
     period = period_of(app, order)
-    asked = [
-        (source, one) for source in sources(app, [period], order.account) for one in _asked(source, order, period, form)
-    ]
-    content = _content(order, asked, form, styled=order.out is None and stdout.isatty())
+    check_begun(period, app.now())
+    found = list(sources(app, [period], order.account, from_facts=order.from_facts))
+    check_booked(each.currencies for each in found)
+    asked = [(source, one) for source in found for one in _asked(source, order, period, form)]
+    write = partial(_write, order, asked, form, styled=order.out is None and stdout.isatty())
     if order.out is not None:
-        put(order.out, content)
-    elif form in BINARY:
-        stdout.flush()
-        stdout.buffer.write(content)
-    else:
-        stdout.write(content.decode())
+        put(order.out, write)
+        return
+    with TemporaryFile() as file:  # a report that fails halfway prints nothing
+        write(file)
+        file.seek(0)
+        if form in BINARY:
+            stdout.flush()
+            copyfileobj(file, stdout.buffer)
+        else:
+            with io.TextIOWrapper(file, "utf-8", newline="") as text:
+                copyfileobj(text, stdout)
 
 
 def format_of(order: Order) -> str:
     """The format asked for, else what the file's name ends with, else text. Raises NotAskedWell."""
-    suffix = SUFFIXES.get(order.out.suffix.lower(), "text") if order.out else "text"
-    form = order.form or suffix
-    if form not in FORMATS:
-        raise NotAskedWell(f"no format {form!r}: choose {', '.join(FORMATS)}")
-    return form
+    if order.form:
+        if order.form not in FORMATS:
+            raise NotAskedWell(f"no format {order.form!r}: choose {', '.join(FORMATS)}")
+        return order.form
+    ending = order.out.suffix.lower() if order.out else ""
+    if ending and ending not in SUFFIXES:
+        raise NotAskedWell(f"no format is known by the ending {ending!r}: choose {', '.join(SUFFIXES)}, or --format")
+    return SUFFIXES.get(ending, "text")
+
+
+def fits(order: Order) -> None:
+    """Every option says something about this report. Raises NotAskedWell."""
+    given = {"--by": order.cut, "--measure": order.measure, "--back": order.back}
+    for option, reports in VIEWED.items():
+        if given[option] and order.report not in reports:
+            raise NotAskedWell(f"{order.report} has no {option}: {', '.join(sorted(reports))} have it")
 
 
 def period_of(app: App, order: Order) -> Period:
@@ -119,53 +151,67 @@ def _asked(source: Source, order: Order, period: Period, form: str) -> list[Aske
             raise NotAskedWell("--rates needs --currency: into which currency?")
         from worker.reports.rates import read
 
-        rates = read(order.rates, codes[0])
+        rates = read(order.rates, codes[0], CARRY_DAYS if order.carry else 0)
     elif order.currency and codes[0] not in source.currencies:
         raise LookupError(f"the books hold no recurring revenue in {order.currency.upper()}")
     usual = "nrr" if form in PICTURES or form == "text" else "all"
     basis = Basis(order.basis)
-    found = []
-    for scope in (source.scope(code, period.zone, rates) for code in codes):
-        found.append(
-            Asked(
-                scope,
-                period,
-                basis,
-                order.display,
-                order.back,
-                order.cut,
-                order.measure or usual,
-                source.events,
-                source.seen,
-                source.posted,
-                partial(source.bridge, scope, basis=basis),
-            )
+    among = period.trailing(12) if period.end.day == 1 else period  # the longest that a report looks back
+    return [
+        Asked(
+            source.scope(code, period.zone, rates, among),
+            period,
+            partial(source.folded, code, period.zone, rates),
+            partial(source.held, code, period.zone, rates),
+            source.accounts,
+            basis,
+            order.display,
+            order.back,
+            order.cut,
+            order.measure or usual,
+            source.app.settings.bands,
+            source.events,
+            source.seen,
         )
-    return found
+        for code in codes
+    ]
 
 
-def _content(order: Order, asked: Sequence[tuple[Source, Asked]], form: str, *, styled: bool) -> bytes:
+def _write(order: Order, asked: Sequence[tuple[Source, Asked]], form: str, out: BinaryIO, *, styled: bool) -> None:
     if form == "xlsx" and order.report == "bridge" and asked:
-        return _bridge_workbook(order, asked)
+        return _bridge_workbook(order, asked, out)
     make = CATALOGUE[order.report]
     tables = [
         replace(table, labels=(("account", source.name), *table.labels))
         for source, each in asked
         for table in make(each)
     ]
+    if form not in ROW_BY_ROW:
+        tables = [_held(table) for table in tables]
     if form in BINARY:
-        return in_bytes(lambda out: WRITE_BYTES[form](tables, out))
-    if not tables and form == "text":
-        return b"The books are empty: no subscription has been seen yet.\n"
-    return _in_text(tables, form, styled=styled)
+        return WRITE_BYTES[form](tables, out)
+    text = io.TextIOWrapper(out, "utf-8", newline="", write_through=True)
+    _write_text(tables, form, text, styled=styled)
+    text.flush()
+    text.detach()
+    return None
 
 
-def _in_text(tables: Sequence[Table], form: str, *, styled: bool) -> bytes:
-    out = io.StringIO(newline="")
+def _held(table: Table) -> Table:
+    """A table that is laid out as a whole has to fit into memory. Raises NotAskedWell."""
+    if not isinstance(table, LongTable):
+        return table
+    rows = tuple(islice(table.rows, MOST_HELD + 1))
+    if len(rows) > MOST_HELD:
+        raise NotAskedWell(f"the {table.title.lower()} has more than {MOST_HELD:,} rows: choose csv, json or parquet")
+    return Table(table.name, table.title, table.columns, rows, table.labels, table.notes)
+
+
+def _write_text(tables: Sequence[Table], form: str, out: TextIO, *, styled: bool) -> None:
     if form == "csv":
         from worker.reports import csv
 
-        csv.write(one_table(tables, form), out)
+        csv.write(alike(tables, form), out)
     elif form == "json":
         from worker.reports import json
 
@@ -174,20 +220,23 @@ def _in_text(tables: Sequence[Table], form: str, *, styled: bool) -> bytes:
         from worker.reports import terminal
 
         terminal.write(tables, out, styled=styled)
-    return out.getvalue().encode()
 
 
-def one_table(tables: Sequence[Table], form: str) -> Table:
-    """All rows of tables with the same columns; a file of rows holds one table. Raises NotAskedWell."""
-    if not tables:
-        raise NotAskedWell("the books are empty: no subscription has been seen yet")
+def alike(tables: Sequence[Table], form: str) -> Sequence[Table]:
+    """The tables, if they have the same columns: a file of rows holds one table. Raises NotAskedWell."""
     first = tables[0]
     accounts = {dict(table.labels)["account"] for table in tables}
     if len(accounts) > 1 or any(table.columns != first.columns for table in tables):
         raise NotAskedWell(
             f"{form} holds one table, this would be several: choose one with --by, --account or --currency"
         )
-    return replace(first, rows=tuple(row for table in tables for row in table.rows))
+    return tables
+
+
+def one_table(tables: Sequence[Table]) -> Table:
+    """All rows of tables with the same columns."""
+    first, rows = tables[0], Rows(lambda: (row for table in tables for row in table.rows))
+    return LongTable(first.name, first.title, first.columns, rows, first.labels, first.notes)
 
 
 def _write_xlsx(tables: Sequence[Table], out: BinaryIO) -> None:
@@ -199,7 +248,7 @@ def _write_xlsx(tables: Sequence[Table], out: BinaryIO) -> None:
 def _write_parquet(tables: Sequence[Table], out: BinaryIO) -> None:
     from worker.reports import parquet
 
-    parquet.write(one_table(tables, "parquet"), out)
+    parquet.write(one_table(alike(tables, "parquet")), out)
 
 
 def _write_svg(tables: Sequence[Table], out: BinaryIO) -> None:
@@ -229,31 +278,32 @@ WRITE_BYTES: Mapping[str, Callable[[Sequence[Table], BinaryIO], None]] = {
 }
 
 
-def _bridge_workbook(order: Order, asked: Sequence[tuple[Source, Asked]]) -> bytes:
+def _bridge_workbook(order: Order, asked: Sequence[tuple[Source, Asked]], out: BinaryIO) -> None:
     """The bridge with the customers behind it, so that every line is a formula."""
     from worker.reports.bridge_workbook import Traced, write
 
     traced = []
     for source, each in asked:
-        for period in each.period.back(each.back or 1) if (each.back or 1) > 1 else (each.period,):
-            rows = each.scope.rows(period, each.basis)
-            traced.append(Traced(source.bridge(each.scope, period, each.basis), rows, source.name))
-    return in_bytes(lambda out: write(traced, out, order.display))
+        periods = each.period.back(each.back) if each.back and each.back > 1 else (each.period,)
+        made = each.scope.bridges(periods, each.basis)
+        rows = [list(each.scope.rows(period, each.basis)) for period in periods]
+        whole = Period(periods[0].start, periods[-1].end, each.period.zone)
+        notes = each.scope.notes(whole, periods)
+        traced += [Traced(bridge, some, source.name, notes) for bridge, some in zip(made, rows, strict=True)]
+    write(traced, out, order.display)
 
 
-def in_bytes(write: Callable[[BinaryIO], Any]) -> bytes:
-    out = io.BytesIO()
-    write(out)
-    return out.getvalue()
-
-
-def put(file: Path, content: bytes) -> None:
+def put(file: Path, write: Callable[[BinaryIO], None]) -> None:
     """All of the file or none of it, under its name. Raises NotAskedWell when it cannot be written."""
+    if not file.name:
+        raise NotAskedWell("--out names no file")
     temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
     try:
         with temporary.open("xb") as opened:
-            opened.write(content)
+            write(opened)
         temporary.replace(file)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise NotAskedWell(f"{file} cannot be written: {error.strerror}") from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 from billing.money import Amount, exponent
-from billing.report.statement import LINES
+from billing.report.statement import LINES, LOSSES_SUBTRACT, NET_TITLES
 from billing.report.table import Cell, Kind, Table
 from worker.reports import cells
 from worker.reports.pictures import Bar, Curve, HeatMap, Picture, Trend, Waterfall
@@ -47,24 +47,28 @@ def waterfall(table: Table) -> Waterfall:
         if not isinstance(amount, Amount) or (net and line.name == PROMISE) or (line.name == "fx" and not amount.minor):
             continue
         unit = cells.unit(amount)
-        name = "Involuntary churn, net of recovered" if net and "gross" in line.name else line.title
+        name = NET_TITLES.get(line.name, line.title) if net else line.title
         shown = -amount if line.name in LOSSES else amount
         value = shown.minor / 10 ** exponent(shown.currency)
-        text = cells.shown(shown, Kind.MONEY)
+        rises = line.name not in LEVELS and shown.minor > 0
+        text = f"{'+' if rises else ''}{cells.shown(shown, Kind.MONEY)}"
         bars.append(Bar(name, value, text, line.name in LEVELS, line.name == PROMISE))
     ratios = ", ".join(f"{name} {_percent(row[key], sign)}" for key, name, sign in RATIOS if row[key] is not None)
     begin, end = (cells.exact(row[name]) for name in ("period_start", "period_end"))
-    title = f"{table.title}{': ' if ratios else ''}{ratios}"
-    return Waterfall(title, (("period", f"{begin} to {end}, end excluded"), *table.labels), bars, unit)
+    title = f"{table.title}, {begin} to {end}{': ' if ratios else ''}{ratios}"
+    said = [each for each in _said(table) if each[1] != LOSSES_SUBTRACT]  # the picture shows them below zero
+    return Waterfall(title, (("period", f"{begin} to {end}, end excluded"), *said), bars, unit)
 
 
 def curves(table: Table) -> Trend:
-    """Twelve-month ratios as soon as there are some, else those of the months."""
+    """Twelve-month ratios as soon as there are some, else those of the months; from the first that is known."""
     rows = [_row(table, at) for at in range(len(table.rows))]
     yearly = sum(row["nrr_ttm"] is not None for row in rows) >= FEWEST
     tail, said = ("_ttm", "trailing twelve months") if yearly else ("", "single months")
+    first = next((at for at, row in enumerate(rows) if any(row[key + tail] is not None for key, _ in CURVES)), 0)
+    rows = rows[first:]
     drawn = [Curve(name, [_number(row[key + tail]) for row in rows]) for key, name in CURVES]
-    return Trend(f"{table.title}, {said}", table.labels, [cells.exact(row["month"])[:7] for row in rows], drawn)
+    return Trend(f"{table.title}, {said}", _said(table), [cells.exact(row["month"])[:7] for row in rows], drawn)
 
 
 def heat_map(table: Table) -> HeatMap:
@@ -83,13 +87,18 @@ def heat_map(table: Table) -> HeatMap:
     title = f"{table.title}{as_share}"
     return HeatMap(
         title,
-        table.labels,
+        _said(table),
         names,
         columns,
         shown,
         "Cohort (customers who joined)",
-        "Age in periods (the darker, the more is left)",
+        f"{dict(table.labels).get('ages', 'Age')} (the darker, the more is left)",
     )
+
+
+def _said(table: Table) -> tuple[tuple[str, str], ...]:
+    """The labels and notes as a person reads them: a picture travels alone."""
+    return (*((name, cells.label(value)) for name, value in table.labels), *(("note", note) for note in table.notes))
 
 
 def _last(line: list[float | None]) -> list[float]:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from worker.app import App
 
 AppOf = Callable[[], AbstractContextManager["App"]]
+FromFacts = Annotated[
+    bool, typer.Option("--from-facts", help="Fold all facts instead of reading the monthly roll-ups; slower.")
+]
 AccountId = Annotated[str | None, typer.Option(help="Only this Stripe account; all of them without it.")]
 
 REPORTS = {
@@ -45,12 +48,16 @@ def reports(app_of: AppOf) -> typer.Typer:
         net: Annotated[bool, typer.Option("--net", help="Recovered losses taken out of both lines.")] = False,
         account: AccountId = None,
         json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+        from_facts: FromFacts = False,
     ) -> None:
         """The bridge of one month, with recovered involuntary churn as its own line."""
         from worker import report
 
         with app_of() as app:
-            report.nrr(app, month, sys.stdout, account=account, currency=currency, net=net, as_json=json)
+            report.nrr(
+                app, month, sys.stdout,
+                account=account, currency=currency, net=net, as_json=json, from_facts=from_facts,
+            )  # fmt: skip
 
     for name, sentence in REPORTS.items():
         _add(commands, app_of, name, sentence)
@@ -72,6 +79,9 @@ def _add(commands: typer.Typer, app_of: AppOf, name: str, sentence: str) -> None
         ] = "gross",
         currency: Annotated[str, typer.Option(help="Report in this currency; each apart without it.")] = "",
         rates: Annotated[Path | None, typer.Option(help="CSV of date,currency,rate into --currency.")] = None,
+        carry: Annotated[
+            bool, typer.Option(help="A day without a rate takes that of at most 7 days before; the report says so.")
+        ] = True,
         form: Annotated[str, typer.Option("--format", help="text, json, csv, xlsx, parquet, svg or png.")] = "",
         out: Annotated[Path | None, typer.Option(help="A file; its ending says the format.")] = None,
         back: Annotated[int | None, typer.Option(min=1, max=120, help="How many periods, up to the named one.")] = None,
@@ -86,12 +96,13 @@ def _add(commands: typer.Typer, app_of: AppOf, name: str, sentence: str) -> None
         ] = "",
         measure: Annotated[str, typer.Option(help="Of cohorts: nrr, grr, mrr, logos, or all as a list.")] = "",
         account: AccountId = None,
+        from_facts: FromFacts = False,
     ) -> None:
         from worker.reports import command
 
         order = command.Order(
             name, month, quarter, ttm, begin, end, zone, basis, display, currency,
-            rates, form, out, account, back, cut, measure,
+            rates, form, out, account, back, cut, measure, from_facts, carry,
         )  # fmt: skip
         with app_of() as app:
             command.run(app, order, sys.stdout)

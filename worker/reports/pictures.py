@@ -117,9 +117,27 @@ def write(picture: Picture, out: BinaryIO, form: Format) -> None:
 def _frame(figure: Any, picture: Picture) -> None:
     """Title above; period, basis and policy below, without which no picture leaves."""
     figure.suptitle(_safe(picture.title), x=0.01, ha="left", fontsize=14, fontweight="bold")
-    said = "  ·  ".join(f"{name}: {value}" for name, value in picture.labels if value)
     width = int(LETTERS_PER_INCH * figure.get_figwidth())
-    figure.supxlabel(_safe("\n".join(textwrap.wrap(said, width))), x=0.01, ha="left", fontsize=8, color=INK)
+    said = _caption(picture.labels, width)
+    figure.supxlabel(_safe(said), x=0.01, ha="left", fontsize=8, color=INK)
+
+
+def _caption(labels: Labels, width: int) -> str:
+    """As many labels on a line as fit, none of them parted; each note on its own."""
+    lines = [""]
+    for name, value in labels:
+        if not value:
+            continue
+        if name == "note":
+            lines += textwrap.wrap(value, width)
+            continue
+        said = f"{name}: {value}"
+        joined = f"{lines[-1]}  ·  {said}" if lines[-1] else said
+        if len(joined) > width and lines[-1]:
+            lines.append(said)
+        else:
+            lines[-1] = joined
+    return "\n".join(line for line in lines if line)
 
 
 def _safe(text: str) -> str:
@@ -179,7 +197,7 @@ def _look(bar: Bar) -> dict[str, Any]:
         return {"facecolor": STAND}
     if bar.strong:
         return {"facecolor": RECOVERED, "hatch": "xxx"}
-    return {"facecolor": RISE, "hatch": "///"} if bar.value >= 0 else {"facecolor": FALL, "hatch": "..."}
+    return {"facecolor": RISE, "hatch": "///"} if bar.value >= 0 else {"facecolor": FALL, "hatch": "\\\\\\"}
 
 
 def _between(one: float, other: float) -> tuple[float, float]:
@@ -209,7 +227,7 @@ def _trend(figure: Any, picture: Trend) -> None:
             ends.append((known[-1], f"{curve.name} {known[-1]:.1f} %", look["color"]))
     axes.axhline(100, color=FAINT, linewidth=0.8)
     low, high = axes.get_ylim()
-    _name_lines(axes, ends, len(places) - 1 + 0.3, (high - low) * 0.055)
+    _name_lines(axes, ends, len(places) - 1, (high - low) * 0.055)
     every = max(1, len(places) // 12)
     shown = places[::-1][::every][::-1]
     turned = {"rotation": 45, "ha": "right"} if len(shown) > 8 else {}
@@ -225,7 +243,16 @@ def _name_lines(axes: Any, ends: list[tuple[float, str, str]], x: float, apart: 
     last = float("-inf")
     for value, text, color in sorted(ends):
         last = max(value, last + apart)
-        axes.annotate(_safe(text), (x, last), va="center", fontsize=9, color=color, annotation_clip=False)
+        axes.annotate(
+            _safe(text),
+            (x, last),
+            (8, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+            color=color,
+            annotation_clip=False,
+        )
 
 
 def _heat_map(figure: Any, picture: HeatMap) -> None:

@@ -16,7 +16,7 @@ from datetime import date
 from fractions import Fraction
 from pathlib import Path
 
-from billing.report.currency import Rates
+from billing.report.currency import CARRY_DAYS, Rates
 
 COLUMNS = ("date", "currency", "rate")
 NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
@@ -27,12 +27,17 @@ class BadRates(ValueError):
     """The file of rates cannot be used; the message names file, line and column and what is wrong there."""
 
 
-def read(file: Path, code: str) -> Rates:
-    """The rates of a file into a currency (lower-case ISO). Raises BadRates."""
+def read(file: Path, code: str, carry_days: int = CARRY_DAYS) -> Rates:
+    """The rates of a file into a currency (lower-case ISO); a day takes the rate of so many days before it at most.
+
+    Raises BadRates.
+    """
     try:
         text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadRates(f"{file}: cannot be read: {error}") from error
+    except OSError as error:
+        raise BadRates(f"{file} cannot be read: {(error.strerror or 'unknown reason').lower()}") from None
+    except UnicodeDecodeError:
+        raise BadRates(f"{file} is not a text file in UTF-8: save it as CSV in that encoding") from None
     seen: dict[tuple[date, str], Fraction] = {}
     for line, (day, currency, rate) in _rows(file, text):
         if seen.setdefault((day, currency), rate) != rate:
@@ -41,7 +46,7 @@ def read(file: Path, code: str) -> Rates:
             raise BadRates(
                 f"{file}, line {line}, column rate: the report is in {code.upper()}, which is worth 1 of itself"
             )
-    return Rates.of(code, [(day, currency, rate) for (day, currency), rate in seen.items()])
+    return Rates.of(code, [(day, currency, rate) for (day, currency), rate in seen.items()], carry_days, str(file))
 
 
 def _rows(file: Path, text: str) -> Iterator[tuple[int, tuple[date, str, Fraction]]]:

@@ -7,6 +7,7 @@ units: a spreadsheet shows fifteen digits of it exactly, which no company's recu
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -18,7 +19,21 @@ from billing.report.table import Cell, Kind, Table
 from worker.reports import cells
 
 MOST_ROWS = 1_048_575  # of a sheet, below its heading
-WIDTHS = {Kind.TEXT: 26, Kind.MONEY: 15, Kind.RATIO: 11, Kind.COUNT: 11, Kind.DATE: 12, Kind.INSTANT: 19, Kind.FLAG: 8}
+WIDEST = 60  # of a column of text
+PAGE = 14  # columns that stay readable on one page
+ON_PAPER = 255  # letters that a header or footer holds
+TEXTS = (Kind.TEXT, Kind.CODE, Kind.CURRENCY)
+WIDTHS = {
+    Kind.MONEY: 15,
+    Kind.RATIO: 11,
+    Kind.POINTS: 14,
+    Kind.COUNT: 11,
+    Kind.DATE: 12,
+    Kind.INSTANT: 19,
+    Kind.FLAG: 8,
+}
+ALIGN = {kind: "left" if kind in (*TEXTS, Kind.DATE, Kind.INSTANT) else "right" for kind in Kind}
+POINTS = '0.00 "points"'
 MADE = datetime(2000, 1, 1)  # noqa: DTZ001  # the same figures give the same file; the labels say as known at when
 
 
@@ -50,11 +65,23 @@ class Workbook:
         self._names.add(chosen.lower())
         return self._book.add_worksheet(chosen), chosen
 
-    def format(self, pattern: str = "", *, bold: bool = False, wrap: bool = False) -> Any:
+    def on_paper(self, sheet: Any, title: str, labels: Iterable[tuple[str, str]], heads: int, columns: int) -> None:
+        """How the sheet prints: few pages wide, on each of them its headings and what the figures are."""
+        said = "  ·  ".join(f"{name}: {cells.label(value)}" for name, value in labels if value)
+        sheet.set_landscape()
+        sheet.set_paper(9)  # A4
+        sheet.fit_to_pages(-(-columns // PAGE), 0)
+        sheet.repeat_rows(heads)
+        sheet.repeat_columns(0)
+        sheet.set_margins(left=0.4, right=0.4, top=0.8, bottom=0.8)
+        sheet.set_header("&L&B" + _on_paper(title, ON_PAPER - 4))
+        sheet.set_footer(f"&L&8{_on_paper(said, ON_PAPER - 24)}&R&8&P / &N")
+
+    def format(self, pattern: str = "", *, bold: bool = False, wrap: bool = False, align: str = "") -> Any:
         """A cell format, made once."""
-        key = f"{pattern}|{bold}|{wrap}"
+        key = f"{pattern}|{bold}|{wrap}|{align}"
         if key not in self._formats:
-            wanted = {"num_format": pattern} if pattern else {}
+            wanted = ({"num_format": pattern} if pattern else {}) | ({"align": align} if align else {})
             self._formats[key] = self._book.add_format({**wanted, "bold": bold, "text_wrap": wrap, "valign": "top"})
         return self._formats[key]
 
@@ -64,6 +91,14 @@ class Workbook:
 
     def close(self) -> None:
         self._book.close()
+
+
+def _on_paper(text: str, most: int) -> str:
+    """In a header `&` begins a command, and more letters than it holds would be refused."""
+    kept = cells.visible(text)
+    while len(kept.replace("&", "&&")) > most:
+        kept = kept[:-1]
+    return kept.replace("&", "&&")
 
 
 def write(tables: Sequence[Table], out: BinaryIO) -> None:
@@ -86,7 +121,7 @@ def about(book: Workbook, tables: Iterable[tuple[str, Iterable[tuple[str, str]],
         lines = [*labels, *(("note", note) for note in notes)]
         for number, (name, value) in enumerate(lines, start=row + 1):
             sheet.write_string(number, 0, name, book.format())
-            sheet.write_string(number, 1, value, book.format(wrap=True))
+            sheet.write_string(number, 1, cells.label(value), book.format(wrap=True))
         row += len(lines) + 2
 
 
@@ -94,17 +129,26 @@ def _table(book: Workbook, table: Table) -> None:
     if len(table.rows) > MOST_ROWS:
         raise TooLong(f"{table.name} has {len(table.rows):,} rows, a sheet holds {MOST_ROWS:,}: choose csv or parquet")
     sheet, _ = book.sheet(table.name)
-    units = cells.units(table)
-    for at, column in enumerate(table.columns):
-        money = f" ({units[0].partition('/')[0].upper()})" if column.kind is Kind.MONEY and len(units) == 1 else ""
-        sheet.write_string(0, at, column.title + money, book.format(bold=True, wrap=True))
-        sheet.set_column(at, at, WIDTHS[column.kind])
+    lines = 1
+    for at, (column, title) in enumerate(zip(table.columns, cells.headings(table), strict=True)):
+        wide = _wide(table, at, column.kind)
+        sheet.write_string(0, at, title, book.format(bold=True, wrap=True, align=ALIGN[column.kind]))
+        sheet.set_column(at, at, wide)
+        lines = max(lines, len(textwrap.wrap(title, wide - 2)))
+    sheet.set_row(0, 15 * lines)
     sheet.freeze_panes(1, 0)
+    book.on_paper(sheet, table.title, table.labels, 0, len(table.columns))
     for number, row in enumerate(table.rows, start=1):
         for at, (cell, column) in enumerate(zip(row, table.columns, strict=True)):
             _cell(book, sheet, (number, at), cell, column.kind)
     if table.rows:
         sheet.autofilter(0, 0, len(table.rows), len(table.columns) - 1)
+
+
+def _wide(table: Table, at: int, kind: Kind) -> int:
+    """Letters that a column shows: of text as much as there is, within reason; of figures enough for each of them."""
+    longest = max((len(cells.shown(row[at], kind)) for row in table.rows), default=0) + 2
+    return min(max(longest, 10), WIDEST) if kind in TEXTS else max(WIDTHS[kind], longest)
 
 
 def _cell(book: Workbook, sheet: Any, place: tuple[int, int], cell: Cell, kind: Kind) -> None:
@@ -115,13 +159,15 @@ def _cell(book: Workbook, sheet: Any, place: tuple[int, int], cell: Cell, kind: 
             sheet.write_boolean(*place, cell, book.format())
         case Amount():
             sheet.write_number(*place, Decimal(cells.decimal(cell)), book.money(cell.unit))
+        case Fraction() if kind is Kind.POINTS:
+            sheet.write_number(*place, float(cell * 100), book.format(POINTS))
         case Fraction():
             sheet.write_number(*place, float(cell), book.format("0.00%"))
         case datetime():
-            sheet.write_datetime(*place, cell.astimezone(UTC), book.format("yyyy-mm-dd hh:mm:ss"))
+            sheet.write_datetime(*place, cell.astimezone(UTC), book.format("yyyy-mm-dd hh:mm:ss", align="left"))
         case date():
-            sheet.write_datetime(*place, cell, book.format("yyyy-mm-dd"))
+            sheet.write_datetime(*place, cell, book.format("yyyy-mm-dd", align="left"))
         case int():
             sheet.write_number(*place, cell, book.format("#,##0" if kind is Kind.COUNT else "0"))
         case _:
-            sheet.write_string(*place, cell, book.format(wrap=False))
+            sheet.write_string(*place, cells.in_words(cell, kind), book.format(wrap=False))
