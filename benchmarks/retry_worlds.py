@@ -1,7 +1,7 @@
 """The product's retry engine in the simulated worlds of failing cards, next to fixed schedules and an oracle.
 
     python -m benchmarks.retry_worlds [--worlds ../shared/worlds] [--cases 4000] [--seeds 1] [--hidden 6 7 8]
-        [--only us_smb_debit] [--learn 1000 4000 10000] [--without-rules sepa-2-more] [--json]
+        [--only us_smb_debit] [--learn 1000 4000 10000] [--without-rules mastercard-advice-02] [--json]
 
 Score: share of the gap between never retrying and an oracle, in per cent, with a 95 % interval over cases. `--learn`
 adds a column for each number of closed cases of the same merchant, of another seed, that the model learnt from.

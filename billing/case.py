@@ -101,6 +101,27 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
+class No:
+    """One refusal of the bank that we heard of, whoever had asked; no code: only that it refused is known."""
+
+    at: datetime
+    code: str | None = None
+    advice: str | None = None  # the network's
+
+    @property
+    def order(self) -> tuple[datetime, str, str]:
+        return self.at, self.code or "", self.advice or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """An earlier failure of the same customer; `paid_at`: None when the money had not come before this case."""
+
+    failed_at: datetime
+    paid_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Dispute:
     """The newest that is known about the dispute, or the fraud warning, of one charge of the customer."""
 
@@ -165,6 +186,15 @@ class RecoveryCase:
     refusal: Refusal | None = None  # the newest
     brand: str | None = None  # of the card that was tried last
     brand_at: datetime | None = None
+    country: str | None = None  # of the issuer
+    funding: str | None = None  # of that card: credit, debit, prepaid
+    country_at: datetime | None = None
+    method: str | None = None  # what the next charge would use: card, sepa_debit, us_bank_account ...
+    method_at: datetime | None = None
+    interval: str | None = None  # of the subscription
+    began_at: datetime | None = None  # the subscription did
+    noes: tuple[No, ...] = ()  # every refusal as it was told, in order of time; one may be told twice
+    past: tuple[Past, ...] = ()  # in order of time
     action_required_at: datetime | None = None
     method_changed_at: datetime | None = None
     looked_at: datetime | None = None

@@ -193,8 +193,8 @@ class Sandbox:
     ) -> Subscribed:
         """A new customer with a card and a running subscription, whose first invoice is paid.
 
-        `card` is a test token or a card; it is good for the first payment whatever it stands for, and behaves as itself (or
-        as `behaviour`, when given) from then on.
+        `card` is a test token or a card; it is good for the first payment whatever it stands for, and behaves as
+        itself (or as `behaviour`, when given) from then on.
         """
         world = self.world
         with world.because(Cause("control")):

@@ -49,7 +49,9 @@ def test_it_learns_from_its_own_closed_cases_when_told_to(worlds: Any) -> None:
 
 def test_a_rule_can_be_left_out_by_name() -> None:
     every = {rule.name for rule in rules_in_force()}
-    assert every - {rule.name for rule in rules_in_force(frozenset({"sepa-2-more"}))} == {"sepa-2-more"}
+    assert every - {rule.name for rule in rules_in_force(frozenset({"sepa-5-more-in-30-days"}))} == {
+        "sepa-5-more-in-30-days"
+    }
 
 
 def test_the_calibration_error_is_the_mean_distance_by_bin() -> None:

@@ -6,13 +6,14 @@ Both halves of `worker/flow.py` end here, so everything that happens to a case g
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection
 
 from billing.actions import Action, Kind
-from billing.case import RecoveryCase
+from billing.case import Past, RecoveryCase
 from billing.decide import Decision, decide, opened, plan
 from billing.events import Event
 from billing.events.occurrences import CustomerSeen, InvoiceFailed, InvoiceRead
@@ -42,9 +43,9 @@ def absorb(app: App, db: Connection, owner: Owner, events: Sequence[Event]) -> l
     plans: dict[str, tuple[RecoveryCase, tuple[Action, ...]]] = {}
     reasons = []
     new = [case for event in events if invoice_of(event) not in cases and (case := opened(event, policy)[0])]
-    remembered = store.recall(db, owner, new)
+    known = _Known(store.recall(db, owner, new), store.past_of(db, owner, new))
     for event in events:
-        decisions = _decide(app, cases, event, remembered.get(invoice_of(event) or "", ()), now)
+        decisions = _decide(app, cases, event, known, now)
         for decision in decisions:
             if decision.case is not None and _worth_saving(decision.case, cases, event):
                 cases[decision.case.invoice] = decision.case
@@ -75,14 +76,21 @@ def replan(app: App, db: Connection, owner: Owner, case: RecoveryCase, not_befor
     store.plan_actions(db, owner, {case.invoice: (case, later)}, now)
 
 
-def _decide(
-    app: App, cases: dict[str, RecoveryCase], event: Event, remembered: Sequence[Event], now: datetime
-) -> list[Decision]:
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What cases that are opened now have behind them, by invoice."""
+
+    remembered: Mapping[str, Sequence[Event]]
+    past: Mapping[str, tuple[Past, ...]]
+
+
+def _decide(app: App, cases: dict[str, RecoveryCase], event: Event, known: _Known, now: datetime) -> list[Decision]:
     """One decision for each case that the event concerns, or one that opens a case or says why there is none."""
     concerned = [case for case in cases.values() if _concerns(event, case)]
     if not concerned:
         policy = app.policies.current(event.account, event.livemode)
-        return [decide(None, event, policy, now, remembered)]
+        invoice = invoice_of(event) or ""
+        return [decide(None, event, policy, now, known.remembered.get(invoice, ()), known.past.get(invoice, ()))]
     return [decide(case, event, app.policies.of(case.account, case.livemode, case.policy), now) for case in concerned]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker import ledger_commands
+from worker import ledger_commands, retry_commands
 from worker.rehearsal import commands as rehearsal_commands
 from worker.reports import options
 
@@ -87,6 +87,7 @@ def _app() -> Iterator[App]:
 
 main.add_typer(options.reports(_app), name="report")
 main.add_typer(ledger_commands.ledger(_app), name="ledger")
+main.add_typer(retry_commands.retries(_app), name="retries")
 rehearsal_commands.add(main, _settings, _told)
 
 

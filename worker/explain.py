@@ -106,6 +106,7 @@ def _knows(db: Connection, owner: Owner, table: Table, invoice: str) -> bool:
 
 
 def story(app: App, owner: Owner, invoice: str) -> Story:
+    app.policies.refresh()  # the worker may have learnt since this process began
     with app.db.read() as db:
         case = store.case_of(db, owner, invoice)
         events = _events(db, owner, invoice, case)

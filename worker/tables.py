@@ -22,6 +22,7 @@ from worker.card_tables import card_budget as card_budget
 from worker.card_tables import declined_charge as declined_charge
 from worker.card_tables import refusal as refusal
 from worker.columns import Big, Flag, Instant, Json
+from worker.model_tables import retry_model as retry_model
 from worker.schema import metadata, objects, one_of, required, rows, where
 
 # ---------------------------------------------------------------- what Stripe told us

@@ -165,10 +165,8 @@ def deck_of(model: Model, region: str, credit: bool, start: int) -> tuple[tuple[
 
 def shares_of(facts: Facts, model: Model, deck: tuple[tuple[Funds, float], ...], slot: int) -> list[float]:
     """The weight of each pay-day rule and household, by the moment of the failure and what is known of the customer."""
-    rank = {
-        row.name: model.funds["past_failures"] ** (at * min(facts.past_failures, 4))
-        for at, row in enumerate(model.tightness)
-    }
+    failures = min(facts.past_failures, 4) - (model.funds["debit_eases"] if facts.debit else 0)
+    rank = {row.name: model.funds["past_failures"] ** (at * failures) for at, row in enumerate(model.tightness)}
     shares = [share * (1 - curve.level[slot]) * rank[curve.tightness.name] for curve, share in deck]
     marks, hint = facts.past_recoveries, HINTS_H.get(facts.tries[0].advice or "", 0)
     if not marks and hint < 24:

@@ -25,6 +25,7 @@ DAYTIME_H = (7.5, 10.5, 16.5, 19.5)  # local hours that noon is compared with, o
 NOON_H = NOON * SLOT_H + 1.5
 EVERY_DAY = 14  # later candidates are every other day: they are weighed again before they come
 DEBIT_GAPS = (5, 7)  # days: a debit is answered after days
+HELD_MOST = 3.0  # days; longer waits are hints at one day, not distances
 NEXT = 6  # candidates by which the plans that may follow are compared
 LIKELY = 0.005  # hypotheses below this weight do not decide
 NEARLY = 0.97  # of the best value: what an exploring attempt may cost at most
@@ -97,6 +98,18 @@ def choose(facts: Facts, model: Model, limits: Limits, now: datetime, dice: floa
     return Choice(at, because, chance, told, gain, explored)
 
 
+def _gaps(facts: Facts, limits: Limits) -> tuple[int, ...]:
+    """The days that may stand between attempts.
+
+    A bank repeats itself: whom a rule makes wait now it will after the next refusal, by up to `HELD_MOST` days.
+    """
+    if facts.debit:
+        return DEBIT_GAPS
+    held = limits.not_before - facts.tries[-1].at if limits.because else timedelta()
+    least = min(held / timedelta(days=1), HELD_MOST)
+    return tuple(gap for gap in GAPS if gap >= least)
+
+
 class _View:
     """A belief laid out for fast look-up: values are shares of the amount, times are local hours."""
 
@@ -105,7 +118,7 @@ class _View:
         self.offset = facts.utc_offset_h or 0.0
         self.now = local_hours(earliest, self.offset)
         self.end = local_hours(limits.deadline, self.offset)
-        self.gaps = DEBIT_GAPS if facts.debit else GAPS
+        self.gaps = _gaps(facts, limits)
         amount = max(facts.amount, 1)
         self.cost = (limits.attempt_cost + limits.refused_cost) / amount + limits.refusal_share
         self.last_day = int((self.end + belief.shift - NOON_H) // 24) - belief.start

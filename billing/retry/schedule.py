@@ -1,7 +1,8 @@
 """Choose the next payment attempt of a case, or say why there is none.
 
-A ladder per decline class, under caps. A model that learns takes the ladder's place later; the refusals before it
-stay. The rules of the networks are data (`config/network_rules.toml`) and are asked again before every request.
+The refusals come first, whatever chooses the time: the model that learns (`learned.py`), or a ladder per decline class
+where the policy says so or the model has too little to go by. The rules of the networks are data
+(`config/network_rules.toml`) and are asked again before every request.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from datetime import datetime
 
 from billing.case import NO_SILENT_RETRY, RecoveryCase
 from billing.declines import DeclineClass
-from billing.policy import SENTENCES, Mode, Policy
+from billing.policy import SENTENCES, Mode, Policy, Strategy
+from billing.retry.learned import Plan, planned
 from billing.retry.limits import case_ruling
 from billing.retry.rules import Effect, Never, NotBefore, Ruling
 
@@ -21,11 +23,15 @@ NO_BACKUP = "no-other-saved-method"  # stands where a rule's name would
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """`until` is when to act; None means not at all, for the reason given. `backup`: with another saved method."""
+    """`until` is when to act; None means not at all, for the reason given. `backup`: with another saved method.
+
+    `plan`: what the model foretold, None when it was not the model that chose the time.
+    """
 
     until: datetime | None
     because: str
     backup: bool = False
+    plan: Plan | None = None
 
 
 def refuse(case: RecoveryCase, policy: Policy) -> str | None:
@@ -86,9 +92,23 @@ def next_attempt(case: RecoveryCase, policy: Policy, now: datetime) -> Wait:
     if changed and (last is None or last < changed):
         due = max(filter(None, (now, changed + policy.after_card_change, allowed)))
         return _in_bounds(case, policy, due, now, "the card was changed")
+    if policy.retry.strategy is Strategy.LADDER:
+        return _by_ladder(case, policy, ruling, now)
+    plan = planned(case, policy, now)
+    if isinstance(plan, str):
+        wait = _by_ladder(case, policy, ruling, now)
+        return Wait(wait.until, f"{wait.because}; by the ladder, since {plan}")
+    if plan.at is None:
+        return Wait(None, plan.because)
+    wait = _in_bounds(case, policy, plan.at, now, plan.because)
+    return Wait(wait.until, wait.because, plan=plan)
+
+
+def _by_ladder(case: RecoveryCase, policy: Policy, ruling: Ruling, now: datetime) -> Wait:
+    last = max((attempt.at for attempt in case.executed), default=None)
     # The last failure may be of an attempt that Stripe or the customer made.
     tried = max(filter(None, (last, case.last_failed_at)))
-    floor = max(filter(None, (case.retry_not_before, tried + policy.min_gap, allowed)))
+    floor = max(filter(None, (case.retry_not_before, tried + policy.min_gap, *_allowed_from(case, ruling))))
     for rung, wait in enumerate(policy.ladders.get(case.decline_class, ()), start=1):
         due = max(case.failed_at + wait, floor)
         # A rung that was missed by more than a day, or that an attempt has used up, is left out, not caught up.

@@ -18,7 +18,7 @@ from config.settings import BadSettings, load
 from worker import logs
 from worker.app import wall_clock
 from worker.db import Database
-from worker.doctor import accounts, machine, messages, waiting
+from worker.doctor import accounts, machine, messages, retries, waiting
 from worker.doctor.finding import Answer, Check, Finding, Level, Patient
 from worker.stripe_gateway import Gateways
 
@@ -91,6 +91,7 @@ CHECKS: dict[str, Check] = {
     "kill switch": waiting.kill_switch,
     "leftovers": waiting.leftovers,
     "decline codes": waiting.codes,
+    "retry model": retries.model,
     "backlog": waiting.backlog,
 }
 
@@ -101,5 +102,6 @@ NEEDS = {
     "kill switch": "schema",
     "leftovers": "schema",
     "decline codes": "schema",
+    "retry model": "schema",
     "backlog": "schema",
 }

@@ -20,6 +20,7 @@ from config.settings import Settings
 from worker.channels.email import mail_sender, smtp_server
 from worker.channels.smtp import Conversation, Refused
 from worker.doctor.finding import Answer, Level, Patient
+from worker.rehearsal.policy_file import check
 from worker.rendering import TEMPLATES, Renderer, TemplateBroken
 
 
@@ -104,7 +105,7 @@ def _samples(patient: Patient, language: str) -> Iterator[Notice]:
 def policies(patient: Patient) -> Iterator[Answer]:
     for name in sorted({account.policy for account in patient.settings.all_accounts}):
         try:
-            policy = files.parse(files.read(name, patient.settings.policy_dir), f"policy {name}")
+            policy = check(files.find(name, patient.settings.policy_dir))
             yield Level.OK, f"{policy.id}, window of {policy.window.days} days", ""
         except files.BadPolicy as error:
             yield Level.FAIL, str(error), "mend the policy file"

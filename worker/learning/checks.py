@@ -1,58 +1,112 @@
-"""Whether a fitted model may take the place of the one that works now: judged on cases that it did not learn from.
+"""Is what a model says worth believing? Its chances against what came of attempts that it has not seen.
 
-A model that fails keeps nobody from working: the one before it, in the end the prior, stays.
+Asked with the product's own engine, attempt by attempt, as it would have spoken before each of them. Calibration error:
+the mean distance of chance and outcome over ten bins of chance (ECE; Naeini and others, 2015); some of it is the luck
+of few attempts, which is worked out and allowed for.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import log, pi, sqrt
+from typing import Any
 
-import numpy as np
-
+from billing.retry import belief as beliefs
 from billing.retry.belief import Facts
+from billing.retry.calendars import local_hours
 from billing.retry.model import Model
-from worker.learning.evidence import Floats, groups
-from worker.learning.fit import foretold
 
-FEWEST = 200  # attempts to judge by
-WORST_ECE = 0.04
 BINS = 10
-SLACK = 0.002  # of the log loss: as good as
+MOST_ASKED = 12_000  # attempts: they are enough to see what matters
+FEWEST = 100  # attempts, below which nothing can be said
+MOST_ECE = 0.02
+LUCK = 1.5  # so many times the error that luck alone is expected to make
+WORSE = 0.01  # share of the loss of the model in use: what is lost to luck
+
+Foretold = tuple[float, bool]  # chance, and whether the bank approved
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """How a model foretold attempts that it did not know; lower is better for both figures."""
+class Found:
+    """`told`: mean chance; `came`: share approved; `luck`: the calibration error to expect of a perfect model."""
 
     attempts: int
-    log_loss: float
+    told: float
+    came: float
     ece: float
+    luck: float
+    loss: float
+
+    @property
+    def drifted(self) -> bool:
+        """Whether more or fewer came than luck explains."""
+        if self.attempts < FEWEST:
+            return False
+        doubt = sqrt(max(self.told * (1 - self.told), 0.01) / self.attempts)
+        return abs(self.told - self.came) > max(MOST_ECE, 3 * doubt)
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: round(value, 4) for name, value in asdict(self).items()} | {"drifted": self.drifted}
 
 
-def judge(model: Model, cases: Sequence[Facts]) -> Verdict:
-    """Log loss and expected calibration error of the chances that the model would have told."""
-    said, came, _ = foretold(list(groups(cases, model)), model, defaultdict(lambda: 1.0))
-    told = np.clip(np.array([model.calibrated(chance) for chance in said.tolist()]), 1e-4, 1 - 1e-4)
-    if not len(told):
-        return Verdict(0, 0.0, 0.0)
-    loss = -float(np.mean(came * np.log(told) + (1 - came) * np.log(1 - told)))
-    return Verdict(len(told), loss, _ece(told, came))
+def asked(cases: Sequence[Facts], model: Model) -> Found:
+    """What the model says of the newest attempts of these cases."""
+    return measured(list(_newest(cases, model)))
 
 
-def _ece(told: Floats, came: Floats) -> float:
-    bins = np.minimum((told * BINS).astype(int), BINS - 1)
-    return float(sum(abs((told - came)[bins == each].sum()) for each in range(BINS)) / len(told))
+def _newest(cases: Sequence[Facts], model: Model) -> Iterator[Foretold]:
+    number = 0
+    for facts in reversed(cases):
+        for pair in foretold(facts, model):
+            yield pair
+            number += 1
+        if number >= MOST_ASKED:
+            return
 
 
-def objection(fitted: Model, now: Model, unseen: Sequence[Facts]) -> str | None:
-    """Why the fitted model must not be activated, None if it may."""
-    new, old = judge(fitted, unseen), judge(now, unseen)
+def foretold(facts: Facts, model: Model) -> Iterator[Foretold]:
+    """Of each retry: the chance that was told before it, and what came."""
+    for index in range(1, len(facts.tries)):
+        attempt = facts.tries[index]
+        updated = facts.card_updated_at
+        known = replace(
+            facts, tries=facts.tries[:index], card_updated_at=updated if updated and updated <= attempt.at else None
+        )
+        belief = beliefs.believe(known, model)
+        chance = beliefs.chance_at(belief, model, local_hours(attempt.at, facts.utc_offset_h or 0.0))
+        yield min(1.0, max(0.0, model.calibrated(min(1.0, chance)))), attempt.ok
+
+
+def measured(pairs: Iterable[Foretold]) -> Found:
+    """Calibration and loss (mean negative log-likelihood) of chances against what came."""
+    bins = [[0, 0.0, 0] for _ in range(BINS)]
+    loss = 0.0
+    for told, came in pairs:
+        row = bins[min(int(told * BINS), BINS - 1)]
+        row[0], row[1], row[2] = row[0] + 1, row[1] + told, row[2] + came
+        loss -= log(max(told if came else 1 - told, 1e-4))
+    number = sum(row[0] for row in bins)
+    if not number:
+        return Found(0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    chances = [(count, said / count) for count, said, _ in bins if count]
+    return Found(
+        attempts=int(number),
+        told=sum(row[1] for row in bins) / number,
+        came=sum(row[2] for row in bins) / number,
+        ece=sum(abs(said - came) for _, said, came in bins) / number,
+        luck=sum(sqrt(2 / pi * count * chance * (1 - chance)) for count, chance in chances) / number,
+        loss=loss / number,
+    )
+
+
+def verdict(new: Found, present: Found) -> str | None:
+    """Why the new model must not be used, None if it may; both were asked about the same attempts."""
     if new.attempts < FEWEST:
-        return f"only {new.attempts} attempts to judge by, {FEWEST} are wanted"
-    if new.ece > WORST_ECE:
-        return f"calibration error {new.ece:.3f}, at most {WORST_ECE} is allowed"
-    if new.log_loss > old.log_loss + SLACK:
-        return f"it foretells worse than {now.version}: log loss {new.log_loss:.4f} against {old.log_loss:.4f}"
+        return f"only {new.attempts} attempts to check it with, {FEWEST} are wanted"
+    allowed = MOST_ECE + LUCK * new.luck
+    if new.ece > allowed:
+        return f"its chances are {100 * new.ece:.1f} points off what came, {100 * allowed:.1f} are allowed"
+    if new.loss > present.loss * (1 + WORSE):
+        return f"it foretells worse than the model in use (loss {new.loss:.3f} against {present.loss:.3f})"
     return None

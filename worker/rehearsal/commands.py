@@ -35,7 +35,7 @@ def add(
         seed: Seed = 1,
         json: Json = False,
     ) -> None:
-        """Play one case through a policy on a stand-in Stripe; exit code 1 if duplicates or shuffles change anything."""
+        """Play one case through a policy on a stand-in Stripe; exit code 1 if duplicates or shuffles change it."""
         from worker.rehearsal import paper, policy_file
         from worker.rehearsal.rehearse import rehearse as play
 

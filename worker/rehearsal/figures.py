@@ -45,7 +45,7 @@ class Money:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One policy over all cases. `seen`: share of its retries, and of the money-bringing events, that history answers."""
+    """One policy over all cases. `seen`: the share of its retries, and of what it recovers, that history answers."""
 
     policy: str
     cases: int

@@ -10,18 +10,16 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from billing.case import ENDED, RecoveredBy, RecoveryCase, State
+from billing.case import ENDED, RecoveryCase, State
 from billing.events.occurrences import Answer
 from billing.events.snapshots import Card, Decline
-from billing.retry.learned import Known
 from worker import store
 from worker import tables as t
-from worker.rehearsal.real import card_of
+from worker.rehearsal.real import BY_HAND, CHARGED, card_of
 from worker.rehearsal.replay import Past
 from worker.store import Owner
 from worker.values import from_json
 
-BY_HAND = frozenset({RecoveredBy.AFTER_OUR_MESSAGE, RecoveredBy.WITHOUT_US, RecoveredBy.OUTSIDE_STRIPE})
 Made = tuple[datetime, bool, Decline | None]
 
 
@@ -72,6 +70,8 @@ def _past(db: Connection, owner: Owner, case: RecoveryCase, made: list[Made]) ->
     card = card_of(db, owner, case) or Card(brand=case.brand)
     by_hand = case.paid_at if case.recovered_by in BY_HAND else None
     given_up = case.closed_at if case.state in (State.CANCELLED, State.FORGIVEN) else None
+    if case.paid_at and case.recovered_by in CHARGED and not any(paid for _, paid, _ in made):
+        made = [*made, (case.paid_at, True, None)]
     renewed = case.method_changed_at if (case.method_changed_at or case.failed_at) > case.failed_at else None
     return Past(
         invoice=case.invoice,
@@ -80,7 +80,9 @@ def _past(db: Connection, owner: Owner, case: RecoveryCase, made: list[Made]) ->
         amount=case.amount,
         decline=said or Decline(code="card_declined"),
         card=card,
-        known=Known(country=card.country, funding=card.funding),
+        interval=case.interval,
+        began_at=case.began_at,
+        earlier=case.past,
         pays_at=by_hand,
         renewed_at=renewed,
         ended_at=given_up,

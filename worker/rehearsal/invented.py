@@ -7,7 +7,7 @@ from datetime import datetime
 from billing.case import RecoveryCase
 from billing.events.snapshots import Card, Decline
 from billing.money import Amount
-from billing.retry.learned import Known
+from billing.policy import Policy
 from sandbox.issuer import Behaviour, Request, Verdict, decide, verdict
 from sandbox.worlds import WORLDS, failed
 from worker.rehearsal.replay import Bank, Past, Reply
@@ -30,13 +30,13 @@ def world(name: str, cases: int, seed: int) -> tuple[list[Past], Bank]:
                 amount=Amount(each.amount, each.currency),
                 decline=_no(verdict(each.code, each.brand, "")),
                 card=Card(brand=each.brand, country=each.country, funding=each.funding),
-                known=Known(country=each.country, funding=each.funding, interval="month"),
+                interval="month",
                 pays_at=each.pays_at,
                 renewed_at=each.renewed_at,
             )
         )
 
-    def bank(past: Past, case: RecoveryCase, at: datetime) -> Reply:
+    def bank(past: Past, case: RecoveryCase, policy: Policy, at: datetime) -> Reply:
         if past.renewed_at and past.renewed_at <= at:
             return Reply(1.0)
         asked = Request(case.amount.minor, case.amount.currency, past.card.brand or "visa", at, on_session=False)

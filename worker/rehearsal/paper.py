@@ -46,7 +46,8 @@ def print_(found: Rehearsal, seed: int, out: TextIO) -> None:
 def heading(found: Rehearsal) -> Iterator[str]:
     story = found.story
     yield f"Rehearsal of {found.straight.told.invoice} under {found.policy}: nothing real is charged, sent or written."
-    yield f"{story.title}. {story.amount}, {story.card.brand} {story.card.funding or ''} {story.card.country or ''}".rstrip()
+    card = " ".join(filter(None, (story.card.brand, story.card.funding, story.card.country)))
+    yield f"{story.title}. {story.amount}, {card}"
     yield f"The bank: {'; '.join(bank(story))}."
     for act in story.acts:
         yield f"On {act.at:%Y-%m-%d %H:%M}: {ACTS[act.what]}."
@@ -125,7 +126,8 @@ def comparison(found: Rehearsal, seed: int) -> Iterator[str]:
 
 def clock(found: Rehearsal) -> Iterator[str]:
     total = sum(found.seconds.values())
-    yield f"{found.straight.webhooks} webhooks; played in {found.seconds['straight']:.2f} s, all three passes in {total:.2f} s."
+    straight = found.seconds["straight"]
+    yield f"{found.straight.webhooks} webhooks; played in {straight:.2f} s, all three passes in {total:.2f} s."
 
 
 def write_json(found: Rehearsal, seed: int, out: TextIO) -> None:

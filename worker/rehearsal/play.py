@@ -22,7 +22,7 @@ from sandbox.delivery import CALM, Chaos
 from sandbox.pricing import add_interval
 from worker import books, explain, flow, store
 from worker import tables as t
-from worker.rehearsal.stage import BEFORE, SELF, Stage, stage
+from worker.rehearsal.stage import BEFORE, SELF, Floor, Stage, stage
 from worker.rehearsal.story import Act, Story
 
 AFTERWARDS = timedelta(days=1)  # what may still follow the end of a case
@@ -59,17 +59,11 @@ class Played:
         return len(self.told.rows["attempts"])
 
 
-def play(
-    story: Story, policy: Path | None, folder: Path, empty: Path, seed: int, chaos: Chaos = CALM, since: str = ""
-) -> Played:
-    """Play the story in a world of its own under `folder`. Raises BadPolicy; RuntimeError if it does not come to rest.
-
-    `empty` is a database with our tables and nothing in them.
-    """
-    folder.mkdir(parents=True)
+def play(story: Story, policy: Path | None, floor: Floor, seed: int, chaos: Chaos = CALM) -> Played:
+    """Play the story in a world of its own. Raises BadPolicy; RuntimeError if it does not come to an end."""
     began = time.perf_counter()
     renewal, start = _start(story)
-    with stage(story, policy, folder, empty, start, seed, chaos) as on:
+    with stage(story, policy, floor, start, seed, chaos) as on:
         return _Pass(story, on, renewal).play(began)
 
 
@@ -147,8 +141,7 @@ class _Pass:
         app = self.on.app
         while self.on.sb.deliver() + flow.handle_inbox(app) + flow.perform_due(app):
             pass
-        while books.keep(app):
-            pass
+        books.keep(app)
         if self.invoice and self.closed is None:
             self._look()
 
@@ -157,10 +150,10 @@ class _Pass:
         app = self.on.app
         waits = t.action.c.kind == "retry", t.action.c.state.in_(("waiting", "claimed", "sending"))
         with app.db.read() as db:
-            case = store.case_of(db, SELF, self.invoice)
-            waiting = db.scalar(select(func.count()).where(*waits))
-        self.closed = case.closed_at if case else None
-        if case and case.live and not waiting:
+            self.closed = db.scalar(select(t.recovery_case.c.closed_at))
+            waiting = self.closed or db.scalar(select(func.count()).where(*waits))
+            case = None if waiting else store.case_of(db, SELF, self.invoice)
+        if case and case.live:
             because = next_attempt(case, app.policies.of(case.account, case.livemode, case.policy), app.now()).because
             if not self.silences or self.silences[-1].because != because:
                 self.silences.append(explain.Moment(app.now(), "plan", "no retry is planned", because))
@@ -212,7 +205,10 @@ class _Pass:
             subjects={id: letter.subject for id, letter in letters.items()},
             attempts=tuple(self._attempts()),
             messages=tuple((_minute(row["at"]), row["step"], row["state"]) for row in told.rows["messages"]),
-            entries=tuple((_minute(e["effective_at"]), e["key"], "; ".join(e["postings"])) for e in entries),
+            # Of the key only the kind: the rest holds the instant, which may be some minutes apart in two passes.
+            entries=tuple(
+                (_minute(e["effective_at"]), e["key"].partition(":")[0], "; ".join(e["postings"])) for e in entries
+            ),
             state=(case.get("state", "no case"), str(case.get("recovered_by") or "")),
             paid=self.on.sb.get(self.invoice)["status"] == "paid",
             webhooks=self.on.door.posts,

@@ -27,7 +27,7 @@ def check(file: Path) -> Policy:
 
 def _placed(message: str, file: Path, text: str) -> str:
     """The message with the line of the key that it names."""
-    said = message.removeprefix(str(file))
+    said = message.removeprefix(str(file)).replace(".[key]", "")
     line = next(filter(None, (line_of(text, key) for key in reversed(_KEY.findall(said)))), None)
     named = f"{file}:{line}" if line else str(file)
     return message if message.startswith(f"{named}:") or ", line " in message else message.replace(str(file), named, 1)

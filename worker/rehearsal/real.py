@@ -1,7 +1,7 @@
 """A story made of one case in the database: read only, nothing is written to it.
 
 What the bank said is taken from what is known of it: the declines of this invoice in their order, and the money if it
-came. What it would have said at another time nobody knows; the story lets it repeat its last answer until the money came.
+came. What it would have said at another time nobody knows; the story lets it repeat its last answer until then.
 """
 
 from __future__ import annotations
@@ -10,22 +10,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 from sqlalchemy import Connection, select
 
-from billing.case import RecoveredBy, RecoveryCase, State
+from billing.case import RecoveryCase, State
 from billing.events import occurrences as seen
 from billing.events.snapshots import Card, Decline, Item
+from billing.ledger.sources import RecoveredBy
+from billing.retry.model import Model
 from config.settings import Settings
-from worker import store
+from worker import retry_models, store
 from worker import tables as t
 from worker.db import Database
 from worker.rehearsal.story import VISA, Act, Spell, Story
 from worker.store import Owner
 from worker.values import event_from_json, from_json
 
-PEOPLES = {RecoveredBy.AFTER_OUR_MESSAGE, RecoveredBy.WITHOUT_US, RecoveredBy.OUTSIDE_STRIPE}
+CHARGED = frozenset({RecoveredBy.OUR_RETRY, RecoveredBy.STRIPE_RETRY, RecoveredBy.CARD_UPDATER})
+BY_HAND = frozenset(RecoveredBy) - CHARGED
 
 
 @contextmanager
@@ -45,6 +49,13 @@ def case_story(settings: Settings, invoice: str) -> Story:
     """The story of the case of this invoice. Raises LookupError when the database has none."""
     with reading(settings) as db:
         return _story(db, *_find(db, invoice))
+
+
+def model_of(db: Connection, owner: Owner) -> Model:
+    """The retry model in use; the shipped prior where none was learnt or it cannot be read."""
+    models = retry_models.InUse()
+    models.refresh(db)
+    return models.of(owner)
 
 
 def _find(db: Connection, invoice: str) -> tuple[Owner, RecoveryCase]:
@@ -77,6 +88,7 @@ def _story(db: Connection, owner: Owner, case: RecoveryCase) -> Story:
         invoice=case.invoice,
         customer=case.customer,
         subscription=case.subscription,
+        model=model_of(db, owner),
         notes=tuple(notes),
     )
 
@@ -85,8 +97,9 @@ def _declines(db: Connection, owner: Owner, case: RecoveryCase) -> Iterator[tupl
     """Every no of the bank that is known for this invoice, and when."""
     attempt = t.attempt
     ours = select(attempt.c.at, attempt.c.decline).where(owner.of(attempt), attempt.c.invoice == case.invoice)
-    for at, decline in db.execute(ours.where(attempt.c.decline.is_not(None))):
-        yield at, from_json(Decline, decline)
+    for at, decline in db.execute(ours):
+        if decline:
+            yield at, from_json(Decline, decline)
     charge = t.declined_charge
     told = select(charge.c.at, charge.c.decline).where(owner.of(charge), charge.c.invoice == case.invoice)
     for at, decline in db.execute(told):
@@ -97,23 +110,28 @@ def _declines(db: Connection, owner: Owner, case: RecoveryCase) -> Iterator[tupl
 
 def _spells(case: RecoveryCase, declines: list[tuple[datetime, Decline]]) -> Iterator[Spell]:
     """Each answer holds until another one was heard; the last one until the money came by a charge, or for good."""
-    came = case.paid_at if case.recovered_by is RecoveredBy.OUR_RETRY else None
+    came = case.paid_at if case.recovered_by in CHARGED else None
     changed = [pair for pair, before in zip(declines, [None, *declines], strict=False) if _differs(before, pair)]
-    for (_, said), (until, _) in zip(changed, changed[1:], strict=False):
+    for (_, said), (until, _) in pairwise(changed):
         yield Spell(said, until)
     if came is None or came > changed[-1][0]:
         yield Spell(changed[-1][1], came)
 
 
 def _differs(before: tuple[datetime, Decline] | None, after: tuple[datetime, Decline]) -> bool:
-    return before is None or before[1] != after[1]
+    return before is None or _codes(before[1]) != _codes(after[1])
+
+
+def _codes(said: Decline) -> tuple[str | None, ...]:
+    """Several sources tell of one answer, not all of them everything."""
+    return said.decline_code or said.code, said.advice_code, said.network_advice_code
 
 
 def _acts(case: RecoveryCase) -> Iterator[Act]:
     """What the customer did in reality, at the same instant."""
     if case.method_changed_at and case.method_changed_at > case.failed_at:
         yield Act(case.method_changed_at, "new_card")
-    if case.paid_at and case.recovered_by in PEOPLES:
+    if case.paid_at and case.recovered_by in BY_HAND:
         yield Act(case.paid_at, "pay")
     if case.state is State.CANCELLED and case.ended_at and case.ended_at > case.failed_at:
         yield Act(case.ended_at, "cancel")
@@ -144,14 +162,16 @@ def card_of(db: Connection, owner: Owner, case: RecoveryCase) -> Card | None:
     )
     for (body,) in rows:
         match event_from_json(body).what:
-            case (
-                seen.PaymentMethodSeen(method=told)
-                | seen.ChargeFailed(charge=told)
-                | seen.PaymentIntentSeen(intent=told)
-            ):
-                card = told.card
-                if card and card.brand:
-                    return card
+            case seen.PaymentMethodSeen(method=method):
+                card = method.card
+            case seen.ChargeFailed(charge=charge):
+                card = charge.card
+            case seen.PaymentIntentSeen(intent=intent):
+                card = intent.card
+            case _:
+                card = None
+        if card and card.brand:
+            return card
     return None
 
 

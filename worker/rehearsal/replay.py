@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from billing import case as cases
 from billing.actions import Kind
 from billing.case import RecoveryCase, settle
 from billing.decide import opened, plan
@@ -21,10 +22,10 @@ from billing.money import Amount
 from billing.policy import Policy
 from billing.retry import belief as beliefs
 from billing.retry.calendars import local_hours
-from billing.retry.learned import Known, facts_of
+from billing.retry.learned import facts_of
 from billing.retry.limits import case_ruling
 from billing.retry.model import Model
-from billing.retry.rules import Allowed, Never, NotBefore
+from billing.retry.rules import Never, NotBefore
 
 NEAR = timedelta(hours=12)  # an attempt so near to one that was made would have been answered alike
 NOTHING_LEFT = 1e-4
@@ -50,14 +51,16 @@ class Past:
     amount: Amount
     decline: Decline
     card: Card
-    known: Known
+    interval: str | None = None  # of the subscription
+    began_at: datetime | None = None  # the subscription did
+    earlier: tuple[cases.Past, ...] = ()  # failures of the same customer
     pays_at: datetime | None = None
     renewed_at: datetime | None = None  # when other card details came
     ended_at: datetime | None = None
     made: tuple[tuple[datetime, bool, Decline | None], ...] = ()  # attempts that were made: (at, paid, the no)
 
 
-Bank = Callable[[Past, RecoveryCase, datetime], Reply]
+Bank = Callable[[Past, RecoveryCase, Policy, datetime], Reply]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +100,11 @@ def walk(past: Past, policy: Policy, bank: Bank) -> Walked:
             refused += left
         if due is None or due >= stop or isinstance(ruling, Never):
             break
-        if isinstance(ruling, NotBefore) and not isinstance(ruling, Allowed):
+        if isinstance(ruling, NotBefore):
             refused += left
             now = ruling.at
             continue
-        reply = bank(past, case, due)
+        reply = bank(past, case, policy, due)
         gained = left * reply.chance
         attempts, recovered = attempts + left, recovered + gained
         days += gained * ((due - past.failed_at) / timedelta(days=1))
@@ -141,8 +144,20 @@ def _opened(past: Past, policy: Policy) -> RecoveryCase:
     case, because = opened(failed, policy)
     if case is None:
         raise ValueError(f"{past.invoice}: {because}")
-    case = replace(learn(case, failed, policy), brand=past.card.brand, brand_at=past.failed_at)
-    return settle(case)
+    at, card = past.failed_at, past.card
+    return settle(
+        replace(
+            learn(case, failed, policy),
+            brand=card.brand,
+            brand_at=at,
+            country=card.country,
+            funding=card.funding,
+            country_at=at if card.country else None,
+            interval=past.interval,
+            began_at=past.began_at,
+            past=past.earlier,
+        )
+    )
 
 
 def _declined(case: RecoveryCase, policy: Policy, no: Decline, card: Card, at: datetime) -> RecoveryCase:
@@ -158,19 +173,19 @@ def _declined(case: RecoveryCase, policy: Policy, no: Decline, card: Card, at: d
 def by_history_and_model(model: Model) -> Bank:
     """What was seen within `NEAR` of the time; else the model's chance, after all that this walk has heard."""
 
-    def reply(past: Past, case: RecoveryCase, at: datetime) -> Reply:
+    def reply(past: Past, case: RecoveryCase, policy: Policy, at: datetime) -> Reply:
         near = [made for made in past.made if abs(made[0] - at) <= NEAR]
         if near:
             _, paid, no = min(near, key=lambda made: abs(made[0] - at))
             return Reply(1.0 if paid else 0.0, no, seen=True)
-        return Reply(chance(case, past.known, model, at))
+        return Reply(chance(case, policy, model, at))
 
     return reply
 
 
-def chance(case: RecoveryCase, known: Known, model: Model, at: datetime) -> float:
+def chance(case: RecoveryCase, policy: Policy, model: Model, at: datetime) -> float:
     """The model's calibrated chance that an attempt at that time succeeds."""
-    facts = facts_of(case, known)
+    facts = facts_of(case, policy)
     belief = beliefs.believe(facts, model)
     said = beliefs.chance_at(belief, model, local_hours(at, facts.utc_offset_h or 0.0))
     return min(1.0, max(0.0, model.calibrated(said)))

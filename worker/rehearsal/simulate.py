@@ -20,6 +20,7 @@ from config.priors import priors
 from worker.rehearsal import invented
 from worker.rehearsal.figures import Figure, Result, difference, result
 from worker.rehearsal.history import closed_cases
+from worker.rehearsal.real import model_of
 from worker.rehearsal.replay import Bank, Past, by_history_and_model, walk
 from worker.store import Owner
 
@@ -53,7 +54,8 @@ def on_history(db: Connection, owner: Owner, policies: Sequence[Policy], most: i
     history = closed_cases(db, owner, most, seed)
     if not history.past:
         raise LookupError(f"{owner.account} has no closed case yet: try `--world mixed`")
-    model = priors()
+    model = model_of(db, owner)
+    policies = [replace(policy, model=model) for policy in policies]
     results = compared(history.past, policies, by_history_and_model(model), seed)
     few = history.past if len(history.past) <= DOUBT_CASES else history.past[:: len(history.past) // DOUBT_CASES]
     tried = [
@@ -88,8 +90,8 @@ def compared(past: Sequence[Past], policies: Sequence[Policy], bank: Bank, seed:
 
 
 def charging(policy: Policy) -> Policy:
-    """The policy as if it alone made the retries, whatever the mode of the account is."""
-    return in_mode(policy, "own")
+    """The policy as if it alone made the retries, whatever the mode of the account is; with the shipped prior."""
+    return replace(in_mode(policy, "own"), model=priors())
 
 
 def other_priors(model: Model, seed: int) -> list[Model]:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from billing.events.snapshots import Card, Decline
 from billing.money import Amount
+from billing.retry.model import Model
 
 PAID = "paid"
 DECLINED = "declined"  # as the first time
@@ -61,6 +62,7 @@ class Story:
     invoice: str | None = None  # ids to give; None: invented ones
     customer: str | None = None
     subscription: str | None = None
+    model: Model | None = None  # the retry model in use; None: the shipped prior
     notes: tuple[str, ...] = ()  # what is played otherwise than it was, one sentence each
 
     def said(self, attempt: int, at: datetime) -> Decline | None:
@@ -106,8 +108,8 @@ def with_bank(story: Story, lines: Sequence[str]) -> Story:
         until = _date(found["until"]) if found["until"] else None
         decline = story.decline if found["code"] in (DECLINED, story.decline.decline_code) else None
         spells.append(Spell(decline or decline_of(found["code"]), until))
-    ends = [spell.until for spell in spells[:-1]]
-    if None in ends or sorted(filter(None, ends)) != ends:
+    ends = [spell.until for spell in spells if spell.until]
+    if len(ends) < len(spells) - 1 or any(spell.until is None for spell in spells[:-1]) or sorted(ends) != ends:
         raise ValueError("--bank: each but the last needs an end, and the ends must rise")
     return replace(story, spells=tuple(spells), answers=())
 

@@ -50,7 +50,8 @@ def conclusions(found: Simulation) -> Iterator[str]:
     first = found.results[0]
     for other, figure in found.ahead:
         sure = "" if figure.low > 0 or figure.high < 0 else "; these cases do not tell the two apart"
-        yield f"{first.policy} before {other}: {figure.value:+.1f} points [{figure.low:+.1f}, {figure.high:+.1f}]{sure}."
+        interval = f"[{figure.low:+.1f}, {figure.high:+.1f}]"
+        yield f"{first.policy} before {other}: {figure.value:+.1f} points {interval}{sure}."
     if found.closed is None:
         yield "Nothing of this is your history: the bank's answers are invented, and retries there prolong no block."
     else:
@@ -60,6 +61,7 @@ def conclusions(found: Simulation) -> Iterator[str]:
                 f"{100 * each.seen_recovered:.0f} % of what it recovers; the model {found.model} answers the rest."
             )
         yield "What customers did is left as it was: history cannot tell what other messages would have moved."
+        yield "Nor who would have paid by hand had no retry come first: never retrying looks worse than it is."
     if found.doubt:
         low, high = found.doubt
         yield f"Under {first.policy} other plausible priors give {low:.1f} to {high:.1f} % recovered."

@@ -101,3 +101,20 @@ def test_more_refusals_right_after_a_rules_pay_days_lower_it(count: int) -> None
         weekly = sum(w for w, c in zip(belief.funds_weight, belief.funds, strict=True) if c.rule == "weekly-4")
         shares.append(weekly / sum(belief.funds_weight))
     assert shares[-1] < shares[0]
+
+
+def test_who_pays_by_bank_debit_is_believed_to_be_less_tight_than_who_pays_by_card() -> None:
+    def tight(funding: str) -> float:
+        belief = believe(failure(funding=funding, country="DE"), MODEL)
+        share = sum(w for w, c in zip(belief.funds_weight, belief.funds, strict=True) if c.tightness.name == "tight")
+        return share / sum(belief.funds_weight)
+
+    assert tight("bank") < tight("debit")
+
+
+def test_a_pay_day_that_is_no_custom_of_the_country_is_found_by_former_payments_on_it() -> None:
+    def mondays(*former: tuple[int, int]) -> float:
+        belief = believe(failure(past_recoveries=former), MODEL)
+        return sum(w for w, c in zip(belief.funds_weight, belief.funds, strict=True) if c.rule == "weekly-0")
+
+    assert 0 < mondays() < mondays((6, 0), (20, 0), (11, 0)) < 1

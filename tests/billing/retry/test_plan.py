@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from billing.retry.belief import Try
 from billing.retry.calendars import local_hours
-from billing.retry.plan import choose
+from billing.retry.plan import _gaps, choose
 from config.priors import priors
 from tests.billing.retry.failures import DAY, FAILED, failure, limits
 
@@ -126,3 +126,23 @@ def test_never_before_the_floor_nor_after_the_deadline_and_always_the_same(
     assert choice == choose(facts, MODEL, within, now)
     assert 0 <= choice.chance <= 1
     assert choice.at is None or within.not_before <= choice.at < within.deadline
+
+
+def test_a_wait_that_the_bank_will_ask_for_again_is_reckoned_with() -> None:
+    """With 72 hours after every refusal fewer attempts can follow, so one is worth less than where they are free."""
+    third = FAILED + 3 * DAY
+    free = choose(failure(), MODEL, limits(third), third)
+    held = choose(failure(), MODEL, limits(third, because="again after 72 hours"), third)
+    assert held.at is not None
+    assert held.at >= third
+    assert held.gain <= free.gain
+
+
+@pytest.mark.parametrize(
+    ("wait", "expected"), [(0, (1, 2, 3, 5, 7)), (24, (1, 2, 3, 5, 7)), (72, (3, 5, 7)), (240, (3, 5, 7))]
+)
+def test_plans_keep_the_distance_that_a_rule_asks_for_now(wait: int, expected: tuple[int, ...]) -> None:
+    held = limits(FAILED + wait * HOUR, because="a rule")
+    assert _gaps(failure(), held) == expected
+    assert _gaps(failure(), limits(FAILED + wait * HOUR)) == (1, 2, 3, 5, 7)  # it is only that late, no rule holds
+    assert _gaps(failure(funding="bank"), held) == (5, 7)
