@@ -41,6 +41,7 @@ from billing.report.period import Period
 from billing.report.rollup import Clock, RolledUp, roll_up_customer
 from worker import migrate, rollup_reports, rollup_totals, rollups
 from worker import tables as t
+from worker.books import BATCH
 from worker.db import Database
 from worker.rollup_reports import Asked
 from worker.store import Owner
@@ -238,17 +239,17 @@ def duckdb(python: str, folder: Path, company: Company) -> dict[str, Any]:
 def append(url: str, company: Company, number: int) -> float:
     """Movements a second of one process: insert one for each customer, roll its months up, and write what differs.
 
-    50 customers in a transaction. What they did before is in memory already, as the fold has it that made the movement.
+    As many customers in a transaction as the bookkeeper takes. What they did before is in memory, as the fold has it.
     """
     gc.disable()
     db, clock, spent = Database(url), Clock("UTC"), 0.0
-    for first in range(0, number, 50):
+    for first in range(0, number, BATCH):
         with psycopg.connect(intake.libpq(url)) as raw:
-            rows = raw.execute(movements.READ, (first, first + 50)).fetchall()
+            rows = raw.execute(movements.READ, (first, first + BATCH)).fetchall()
         added = movements.one_more(rows, company.end_month)
         everything = sorted(rows + added, key=lambda row: (row[1], row[5], row[0]))
         known = list(movements.histories(everything))
-        spent += _timed(partial(_append, db, clock, added, known, _between(first, first + 50)))[0]
+        spent += _timed(partial(_append, db, clock, added, known, _between(first, first + BATCH)))[0]
     db.close()
     return number / spent
 

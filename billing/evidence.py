@@ -61,7 +61,7 @@ def _added(case: RecoveryCase, event: Event) -> RecoveryCase:
                 decline = decline or AUTHENTICATE
             return _declined(_refusing(case, decline, at), decline, at)
         case InvoicePaid(invoice) if invoice.id == case.invoice:
-            return _paid(_snapshot(case, invoice, at), invoice.paid_at or at, event.caused_by, invoice.paid_out_of_band)
+            return _paid(_snapshot(case, invoice, at), invoice.paid_at or at, event.asked_by, invoice.paid_out_of_band)
         case InvoiceVoided(invoice) if invoice.id == case.invoice:
             return replace(case, voided_at=_earliest(case.voided_at, invoice.voided_at or at))
         case InvoiceUncollectible(invoice, reason) if invoice.id == case.invoice:

@@ -24,7 +24,7 @@ from billing.report.bridge import Basis, Bridge
 from billing.report.currency import Currency
 from billing.report.period import NotAPeriod, Period
 from billing.report.rollup_recovery import FOREVER
-from billing.report.rollup_total import SUMMED
+from billing.report.rollup_total import EVERYBODY, SUMMED
 from billing.report.rows import Row
 from worker.columns import Flag, Instant
 from worker.store import Owner
@@ -243,8 +243,7 @@ FROM ledger_month WHERE MINE AND month < :b AND UNTIL_AFTER :b AND at_risk_cases
 """
 
 _SUMS = f"""
-SELECT month, {", ".join(f"sum({name}) AS {name}" for name in SUMMED)}
-FROM ledger_total WHERE MINE AND month < :b GROUP BY month
+SELECT month, {", ".join(SUMMED)} FROM ledger_total WHERE MINE AND cohort = {EVERYBODY} AND month < :b
 """
 
 _COHORTS = """

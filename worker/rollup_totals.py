@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from sqlalchemy import Connection, bindparam, delete, text
 
 from billing.report.rollup import Month
-from billing.report.rollup_total import DERIVED, PLAIN, SUMMED, totals
+from billing.report.rollup_total import DERIVED, EVERYBODY, PLAIN, SUMMED, totals
 from worker import tables as t
 from worker.columns import Flag
 from worker.store import Owner
@@ -45,9 +45,11 @@ def renew(db: Connection, owner: Owner) -> None:
     least = "least" if db.dialect.name == "postgresql" else "min"
     sums = [f"sum({name})" for name in PLAIN]
     sums += [f"sum({sql.replace('least', least)})" for sql in DERIVED.values()]
-    key = ", ".join(("account", "livemode", *_KEY))
-    statement = text(
-        f"INSERT INTO ledger_total ({key}, {', '.join((*PLAIN, *DERIVED))}) SELECT {key}, {', '.join(sums)}"
-        f" FROM ledger_month WHERE account = :account AND livemode = :livemode GROUP BY {key}"
-    )
-    db.execute(statement.bindparams(bindparam("livemode", type_=Flag())), owner.key)
+    month = "account, livemode, currency, month"
+    for by, cohort in ((f"{month}, cohort", "cohort"), (month, str(EVERYBODY))):
+        statement = text(
+            f"INSERT INTO ledger_total ({month}, cohort, {', '.join((*PLAIN, *DERIVED))})"
+            f" SELECT {month}, {cohort}, {', '.join(sums)}"
+            f" FROM ledger_month WHERE account = :account AND livemode = :livemode GROUP BY {by}"
+        )
+        db.execute(statement.bindparams(bindparam("livemode", type_=Flag())), owner.key)

@@ -133,7 +133,8 @@ def _write(
     db: Connection, owner: Owner, table: Table, names: Sequence[str], wanted: Sequence[Any], of: ColumnElement[bool]
 ) -> tuple[list[Any], set[Any]]:
     """What was missing and is written now, and what was stored and is no more."""
-    stored = set(db.execute(select(*(table.c[name] for name in names)).where(owner.of(table), of)).all())
+    rows = db.execute(select(*(table.c[name] for name in names)).where(owner.of(table), of))
+    stored: set[Any] = set(map(tuple, rows))  # compared by the million: a plain tuple is ten times as fast as a row
     wrong, missing = stored.difference(wanted), [row for row in wanted if row not in stored]
     if wrong:
         key = [column.name for column in table.primary_key if column.name in names]

@@ -348,7 +348,7 @@ ledger_recovery = Table(
 )
 
 ledger_total = Table(
-    "ledger_total",  # the columns are those of billing.report.rollup_total.Total: sums over rows of ledger_month
+    "ledger_total",  # sums over rows of ledger_month; cohort 0 stands for all of them
     metadata,
     Column("account", Text, primary_key=True),
     Column("livemode", Flag, primary_key=True),

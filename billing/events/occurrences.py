@@ -252,6 +252,9 @@ What = (
 )
 
 
+SOMEBODY = "a request"  # stands for one that nobody names
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One thing that happened. `at` is Stripe's creation time (whole seconds for snapshots) or our own."""
@@ -263,9 +266,20 @@ class Event:
     livemode: bool
     what: What
     api_version: str | None = None
-    caused_by: str | None = None  # idempotency key of the API call that caused it, when Stripe names one
+    caused_by: str | None = None  # idempotency key, else id, of the request that caused it; None: Stripe's own schedule
     customer: str | None = field(default=None)  # whom it concerns, for the lock and the ledger
     snapshot_id: str | None = None  # of a thin event: its snapshot twin, which tells the same thing once more
+
+    @property
+    def asked_by(self) -> str | None:
+        """Key or id of the request behind it, None for Stripe's own schedule.
+
+        Stripe counts the first attempt and its own retries, never a payment that somebody asked for (`attempt_count` of
+        its API): what failed and is paid with a count of one was paid by somebody, also where no request is named.
+        """
+        if self.caused_by is None and isinstance(self.what, InvoicePaid) and self.what.invoice.attempt_count == 1:
+            return SOMEBODY
+        return self.caused_by
 
     def belonging_to(self, customer: str | None) -> Event:
         """The same event with the customer that we know it concerns."""

@@ -104,8 +104,10 @@ def _event(it: Reader, type: str, build: Build, fetched: dict[str, Any] | None, 
         livemode=livemode,
         what=build(News(type.rpartition(".")[2], object, before)),
         api_version=it.text("api_version"),
+        # A request without a key, as a hosted page makes them, is somebody's all the same: its id says so.
         # Before 2017-05-25 `request` was a bare id, which no path leads into.
-        caused_by=it.text("request.idempotency_key", "reason.request.idempotency_key"),
+        caused_by=it.text("request.idempotency_key", "reason.request.idempotency_key")
+        or it.text("request.id", "reason.request.id"),
         customer=_concerned(object, before),
         snapshot_id=it.ref("snapshot_event"),
     )

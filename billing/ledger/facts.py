@@ -83,7 +83,7 @@ def _origin(event: Event) -> Origin:
         return Origin.STAFF
     if rebuilt(event.id) and (event.caused_by or not event.id.startswith(BACKFILL)):
         return Origin.UNKNOWN  # somebody, of whom nothing was kept; a file says nothing of requests
-    return Origin.REQUEST if event.caused_by else Origin.AUTOMATIC
+    return Origin.REQUEST if event.asked_by else Origin.AUTOMATIC
 
 
 def _customer(what: What) -> str | None:

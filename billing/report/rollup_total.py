@@ -1,6 +1,7 @@
 """Sums over the customers' months, by month and cohort: what a monthly bridge or a cohort triangle reads.
 
-A few hundred rows stand for millions. They are kept by what changes: months gained less months lost, so that sums kept
+A few hundred rows stand for millions; those of cohort `EVERYBODY` sum over all cohorts, so that a bridge does not read
+more rows the longer the history is. They are kept by what changes: months gained less months lost, so that sums kept
 with each change and sums made anew over all months are the same rows.
 """
 
@@ -12,6 +13,7 @@ from operator import add, itemgetter, sub
 from billing.report.rollup import Month
 
 Key = tuple[str, int, int]  # currency, month, cohort
+EVERYBODY = 0  # stands where the month of a cohort would
 
 # Columns of Month that are summed as they are.
 PLAIN = (
@@ -47,9 +49,11 @@ def totals(gained: Iterable[Month], lost: Iterable[Month] = ()) -> dict[Key, lis
     sums: dict[Key, list[int]] = {}
     for months, change in ((gained, add), (lost, sub)):
         for each in months:
-            key = _key(each)
-            so_far = sums.get(key) or [0] * len(SUMMED)
-            sums[key] = list(map(change, so_far, (*_plain(each), *_derived(each))))
+            currency, month, cohort = _key(each)
+            added = (*_plain(each), *_derived(each))
+            for key in ((currency, month, cohort), (currency, month, EVERYBODY)):
+                so_far = sums.get(key) or [0] * len(SUMMED)
+                sums[key] = list(map(change, so_far, added))
     return {key: sums[key] for key in sorted(sums) if any(sums[key])}
 
 

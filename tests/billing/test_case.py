@@ -23,9 +23,10 @@ from billing.case import (
     state_of,
 )
 from billing.declines import DeclineClass
-from billing.events.occurrences import Answer
+from billing.events.occurrences import Answer, InvoicePaid
+from billing.evidence import learn
 from billing.ledger.sources import RecoveredBy
-from tests.billing.stories import DAY, DAY0, HOUR, usd
+from tests.billing.stories import DAY, DAY0, HOUR, OWN, event, invoice, usd
 
 CASE = RecoveryCase(
     "self", False, "in_1", "cus_1", "sub_1", usd(2000), "standard@1", DAY0, DAY0, DAY0 + 28 * DAY, because="it failed"
@@ -174,3 +175,17 @@ def test_tries_are_counted_for_the_card_that_is_there_now() -> None:
     attempts = tuple(Attempt(n, DAY0 + timedelta(days=n), Answer.DECLINED) for n in (1, 2, 3))
     assert replace(CASE, attempts=attempts).tries_of_card == 3
     assert replace(CASE, attempts=attempts, method_changed_at=LATER).tries_of_card == 2
+
+
+@pytest.mark.parametrize(
+    ("counted", "source"),
+    [
+        (1, RecoveredBy.CUSTOMER),  # only the first attempt was Stripe's: somebody paid on a page that names no request
+        (2, RecoveredBy.STRIPE_RETRY),
+        (0, RecoveredBy.STRIPE_RETRY),  # not told
+    ],
+)
+def test_a_payment_that_stripe_does_not_count_as_its_own_is_somebodys(counted: int, source: RecoveredBy) -> None:
+    what = InvoicePaid(invoice("paid", paid_at=DAY0 + 3 * DAY, attempt_count=counted))
+    case = learn(CASE, event(what, 3), OWN)
+    assert case.recovered_by is source

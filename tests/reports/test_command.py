@@ -309,7 +309,7 @@ def test_months_before_the_books_begin_are_blank_and_not_nothing(app: App) -> No
 
 @pytest.mark.parametrize(("period", "title"), [({}, "Age in months"), ({"quarter": "2026-Q1"}, "Age in quarters")])
 def test_cohorts_say_what_their_age_is_counted_in(app: App, period: dict[str, str], title: str) -> None:
-    options = {"currency": "usd", "form": "json", **({"month": "", **period} if period else {})}
+    options: dict[str, Any] = {"currency": "usd", "form": "json", **({"month": "", **period} if period else {})}
     (listed,) = json.loads(asked(app, "cohorts", measure="all", **options))
     assert [column["title"] for column in listed["columns"] if column["name"] == "age"] == [title]
     (triangle,) = json.loads(asked(app, "cohorts", measure="nrr", **options))
