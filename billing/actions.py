@@ -48,6 +48,10 @@ def retry_key(invoice: str, n: int) -> str:
     return f"retry:{invoice}:{n}"
 
 
+def backup_key(invoice: str, n: int) -> str:
+    return f"{retry_key(invoice, n)}:backup"
+
+
 def notice_key(invoice: str, step: str) -> str:
     return f"notice:{invoice}:{step}"
 

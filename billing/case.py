@@ -83,6 +83,7 @@ class Attempt:
     n: int
     at: datetime
     answer: Answer | None = None
+    backup: bool = False  # of another saved payment method than the one that Stripe would take
 
     @property
     def alive(self) -> bool:
@@ -100,12 +101,43 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
+class No:
+    """One refusal of the bank that we heard of, whoever had asked; no code: only that it refused is known."""
+
+    at: datetime
+    code: str | None = None
+    advice: str | None = None  # the network's
+
+    @property
+    def order(self) -> tuple[datetime, str, str]:
+        return self.at, self.code or "", self.advice or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """An earlier failure of the same customer; `paid_at`: None when the money had not come before this case."""
+
+    failed_at: datetime
+    paid_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Dispute:
     """The newest that is known about the dispute, or the fraud warning, of one charge of the customer."""
 
     charge: str
     at: datetime
     open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A network rule forbade a planned attempt; `until`: when it may be asked again, None never for this method."""
+
+    at: datetime
+    rule: str
+    until: datetime | None
+    because: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +183,18 @@ class RecoveryCase:
     decline_because: str = ""
     retry_not_before: datetime | None = None
     max_tries: int | None = None  # of ours after this decline
+    refusal: Refusal | None = None  # the newest
     brand: str | None = None  # of the card that was tried last
     brand_at: datetime | None = None
+    country: str | None = None  # of the issuer
+    funding: str | None = None  # of that card: credit, debit, prepaid
+    country_at: datetime | None = None
+    method: str | None = None  # what the next charge would use: card, sepa_debit, us_bank_account ...
+    method_at: datetime | None = None
+    interval: str | None = None  # of the subscription
+    began_at: datetime | None = None  # the subscription did
+    noes: tuple[No, ...] = ()  # every refusal as it was told, in order of time; one may be told twice
+    past: tuple[Past, ...] = ()  # in order of time
     action_required_at: datetime | None = None
     method_changed_at: datetime | None = None
     fresh_method: str | None = None  # the one that came then
@@ -203,6 +245,19 @@ class RecoveryCase:
     def promise_broken(self, now: datetime) -> bool:
         """Whether the day that the customer named has passed without the money."""
         return self.live and self.promised_until is not None and now >= self.promised_until
+
+    @property
+    def refused(self) -> Refusal | None:
+        """The refusal that still stands: the payment method did not change after it."""
+        if self.refusal and (self.method_changed_at is None or self.method_changed_at < self.refusal.at):
+            return self.refusal
+        return None
+
+    @property
+    def backup_tried(self) -> bool:
+        """Whether another saved payment method was tried since the payment method last changed."""
+        since = self.method_changed_at
+        return any(attempt.backup and (since is None or attempt.at >= since) for attempt in self.executed)
 
     @property
     def tries_of_card(self) -> int:

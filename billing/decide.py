@@ -9,16 +9,16 @@ is settled into the state the evidence says, then everything that should be wait
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from billing.actions import Action, Kind, deadline_key, look_key, notice_key, retry_key
-from billing.case import RecoveryCase, settle
+from billing.actions import Action, Kind, backup_key, deadline_key, look_key, notice_key, retry_key
+from billing.case import Past, RecoveryCase, settle
 from billing.events.occurrences import Answer, Event, InvoiceFailed
 from billing.evidence import learn
 from billing.notices.sequence import ASKING, Due, due_notices
 from billing.policy import Policy
-from billing.retry.schedule import held_until, next_attempt
+from billing.retry.schedule import Wait, held_until, next_attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +35,23 @@ class Decision:
 
 
 def decide(
-    case: RecoveryCase | None, event: Event, policy: Policy, now: datetime, remembered: Sequence[Event] = ()
+    case: RecoveryCase | None,
+    event: Event,
+    policy: Policy,
+    now: datetime,
+    remembered: Sequence[Event] = (),
+    past: tuple[Past, ...] = (),
 ) -> Decision:
     """Add `event` to what is known of `case` and say what follows. Total: every event gives a decision.
 
-    `remembered` is what was learnt earlier and may concern a case that this event opens.
+    For a case that this event opens, `remembered` is what was learnt earlier and may concern it, and `past` are the
+    earlier failures of its customer.
     """
     if case is None:
         case, because = opened(event, policy)
         if case is None:
             return Decision(None, (), because)
+        case = replace(case, past=past)
         for earlier in remembered:
             case = learn(case, earlier, policy)
     case = settle(learn(case, event, policy))
@@ -106,7 +113,8 @@ def plan(case: RecoveryCase, policy: Policy, now: datetime) -> tuple[Action, ...
     wait = next_attempt(case, policy, now)
     if wait.until:
         n = len(case.attempts) + 1
-        wanted.append(action(retry_key(case.invoice, n), Kind.RETRY, wait.until, wait.because, n=n))
+        key = backup_key(case.invoice, n) if wait.backup else retry_key(case.invoice, n)
+        wanted.append(action(key, Kind.RETRY, wait.until, wait.because, n=n, **_foretold(wait)))
     return tuple(wanted)
 
 
@@ -118,6 +126,15 @@ def _notices(case: RecoveryCase, policy: Policy, now: datetime) -> list[Due]:
         return list(found)
     later = (due._replace(at=max(due.at, held)) if due.step in ASKING else due for due in found)
     return [due for due in later if due.step not in ASKING or due.at < case.deadline]
+
+
+def _foretold(wait: Wait) -> dict[str, str | int]:
+    """What is kept with an attempt, to be held against its answer: chances are told in thousandths."""
+    told: dict[str, str | int] = {"backup": 1} if wait.backup else {}
+    if wait.plan:
+        told |= {"model": wait.plan.model, "told": round(1000 * wait.plan.told)}
+        told |= {"explored": 1} if wait.plan.explored else {}
+    return told
 
 
 _SAME_FAILURE = timedelta(hours=1)

@@ -191,6 +191,11 @@ class _Finding:
     rule: Rule | None
 
     @property
+    def unknown(self) -> bool:
+        """Whether nobody knows the code; without its brand, advice of a network says nothing either way."""
+        return self.rule is None and not self.code.startswith(NO_BRAND)
+
+    @property
     def cls(self) -> DeclineClass | None:
         """The class it argues for; None when it is known to decide nothing."""
         return self.rule.cls if self.rule else DeclineClass.UNKNOWN
@@ -226,7 +231,8 @@ def classify(decline: Decline | None, brand: str | None, table: DeclineTable) ->
     limits = [*advice, *codes[:1], *(f for f in codes[1:] if f.source == NETWORK)]
     counted = [f.rule for f in limits if f.rule] if cls in RETRYABLE else []
     tries = [rule.max_tries for rule in counted if rule.max_tries is not None]
-    tries += [UNKNOWN_TRIES] if cls is DeclineClass.UNKNOWN else []
+    if cls is DeclineClass.UNKNOWN or (cls in RETRYABLE and any(f.unknown for f in findings)):
+        tries.append(UNKNOWN_TRIES)
     return Verdict(
         cls=cls,
         because=_because(winner, findings),
@@ -236,6 +242,13 @@ def classify(decline: Decline | None, brand: str | None, table: DeclineTable) ->
     )
 
 
+def unknown_codes(decline: Decline | None, brand: str | None, table: DeclineTable) -> tuple[str, ...]:
+    """The codes of a decline that no table knows, each with what kind of code it is; operators see the list."""
+    found = [] if decline is None else _findings(decline, (brand or "").lower(), table)
+    return tuple(f"{each.source} {each.code}" for each in found if each.unknown)
+
+
+NO_BRAND = "unknown brand"
 ADVICE = ("advice code", "network advice")
 NETWORK = "network code"
 
@@ -248,7 +261,7 @@ def _findings(decline: Decline, brand: str, table: DeclineTable) -> Iterator[_Fi
     if decline.advice_code:
         yield _Finding("advice code", decline.advice_code, table.advice_code.get(decline.advice_code))
     if code := decline.network_advice_code:
-        yield _Finding("network advice", f"{brand or 'unknown brand'} {code}", network_advice.get(code))
+        yield _Finding("network advice", f"{brand or NO_BRAND} {code}", network_advice.get(code))
     if decline.decline_code:
         yield _Finding("decline code", decline.decline_code, errors.get(decline.decline_code))
     if decline.code and decline.code != decline.decline_code:

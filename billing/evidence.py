@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from billing.case import EARLIER, Attempt, Dispute, RecoveryCase, Told
+from billing.case import EARLIER, Attempt, Dispute, No, RecoveryCase, Refusal, Told
 from billing.declines import classify
 from billing.events.occurrences import (
     Answer,
@@ -31,6 +31,7 @@ from billing.events.occurrences import (
     PaymentIntentSeen,
     PaymentMethodSeen,
     Promised,
+    RetryRefused,
     SubscriptionSeen,
 )
 from billing.events.snapshots import Card, Decline, Invoice, Subscription
@@ -60,7 +61,7 @@ def _added(case: RecoveryCase, event: Event) -> RecoveryCase:
             if action_required:
                 case = replace(case, action_required_at=_latest(case.action_required_at, at))
                 decline = decline or AUTHENTICATE
-            return _declined(case, decline, at)
+            return _declined(_refusing(case, decline, at), decline, at)
         case InvoicePaid(invoice) if invoice.id == case.invoice:
             return _paid(_snapshot(case, invoice, at), invoice.paid_at or at, event.asked_by, invoice.paid_out_of_band)
         case InvoiceVoided(invoice) if invoice.id == case.invoice:
@@ -95,6 +96,8 @@ def _added(case: RecoveryCase, event: Event) -> RecoveryCase:
             return _subscription(case, subscription, at)
         case AttemptAnswered() as answered if answered.invoice == case.invoice:
             return _answered(case, answered, at)
+        case RetryRefused(invoice_id, rule, until, because) if invoice_id == case.invoice:
+            return _refused(case, Refusal(at, rule, until, because))
         case DeadlinePassed(invoice=invoice_id) if invoice_id == case.invoice:
             return replace(case, expired_at=case.deadline)
         case NoticeEnded(invoice=invoice_id, step=step, outcome=outcome) if invoice_id == case.invoice:
@@ -214,8 +217,12 @@ def _read(case: RecoveryCase, read: InvoiceRead, at: datetime) -> RecoveryCase:
     case = _processing(replace(case, looked_at=_latest(case.looked_at, at)), read.processing, at)
     declined_at = read.declined_at or max(case.last_failed_at, case.decline_at or case.failed_at)
     case = _declined(_branded(case, read.card, read.declined_at or at), read.decline, declined_at)
+    for charge in read.declined:
+        case = _refusing(case, charge.decline, charge.created) if charge.created else case
     if read.subscription:
         case = _subscription(case, read.subscription, at)
+    if read.method and read.method.kind:
+        case = _by_method(case, read.method.kind, at)
     return _disputed(case, Dispute(f"of {case.invoice}", at, True)) if read.disputed else case
 
 
@@ -251,7 +258,16 @@ def _linked(case: RecoveryCase, intent: str | None) -> RecoveryCase:
 def _heard(case: RecoveryCase, told: Told) -> RecoveryCase:
     if told.decline is None:
         return _processing(case, True, told.at)
-    return _declined(_branded(case, told.card, told.at), told.decline, told.at)
+    return _declined(_refusing(_branded(case, told.card, told.at), told.decline, told.at), told.decline, told.at)
+
+
+def _refusing(case: RecoveryCase, decline: Decline | None, at: datetime) -> RecoveryCase:
+    """Keep that the bank refused at that instant, and what it said."""
+    said = decline or Decline()
+    new = No(at, said.decline_code or said.code, said.network_advice_code)
+    if new in case.noes:
+        return case
+    return replace(case, noes=tuple(sorted({*case.noes, new}, key=lambda no: no.order)))
 
 
 def _declined(case: RecoveryCase, decline: Decline | None, at: datetime) -> RecoveryCase:
@@ -270,11 +286,22 @@ def _says(decline: Decline) -> tuple[int, str]:
 
 
 def _branded(case: RecoveryCase, card: Card | None, at: datetime) -> RecoveryCase:
-    if card is None or card.brand is None:
+    """The newest that is known of the card, each thing by itself: not every source tells everything."""
+    if card is None:
         return case
-    if case.brand and case.brand_at and (case.brand_at, case.brand) >= (at, card.brand):
+    told = (card.country or "", card.funding or "")
+    known = (case.country or "", case.funding or "")
+    if card.country and (not case.country_at or (at, *told) > (case.country_at, *known)):
+        case = replace(case, country_at=at, country=card.country, funding=card.funding)
+    if card.brand is None or (case.brand and case.brand_at and (case.brand_at, case.brand) >= (at, card.brand)):
         return case
     return replace(case, brand=card.brand, brand_at=at)
+
+
+def _by_method(case: RecoveryCase, kind: str, at: datetime) -> RecoveryCase:
+    if case.method and case.method_at and (case.method_at, case.method) >= (at, kind):
+        return case
+    return replace(case, method=kind, method_at=at)
 
 
 def _processing(case: RecoveryCase, under_way: bool, at: datetime) -> RecoveryCase:
@@ -302,6 +329,7 @@ def _answered(case: RecoveryCase, answered: AttemptAnswered, at: datetime) -> Re
     elif before is None:
         known[answered.n] = Attempt(answered.n, at, answered.answer)
     case = _branded(replace(case, attempts=tuple(known[n] for n in sorted(known))), answered.card, at)
+    asked = known[answered.n].at
     match answered.answer:
         case Answer.PAID | Answer.PAID_ELSEWHERE:
             return _paid(case, at, None, False)
@@ -310,11 +338,19 @@ def _answered(case: RecoveryCase, answered: AttemptAnswered, at: datetime) -> Re
         case Answer.NOT_PAYABLE:
             return _declined(case, answered.decline, at)
         case Answer.DECLINED:
-            return _declined(_failed(case, at), answered.decline, at)
+            return _declined(_refusing(_failed(case, at), answered.decline, asked), answered.decline, at)
         case Answer.NEEDS_ACTION:
-            return _declined(_failed(case, at), answered.decline or AUTHENTICATE, at)
+            decline = answered.decline or AUTHENTICATE
+            return _declined(_refusing(_failed(case, at), decline, asked), decline, at)
         case _:
             return case
+
+
+def _refused(case: RecoveryCase, refusal: Refusal) -> RecoveryCase:
+    before = case.refusal
+    return (
+        case if before and (before.at, repr(before)) >= (refusal.at, repr(refusal)) else replace(case, refusal=refusal)
+    )
 
 
 # ---------------------------------------------------------------- the subscription
@@ -328,6 +364,12 @@ def _subscription(case: RecoveryCase, subscription: Subscription, at: datetime) 
     paused = paused_by_choice(subscription)
     if not case.pause_seen_at or (at, paused) > (case.pause_seen_at, case.paused_at is not None):
         case = replace(case, pause_seen_at=at, paused_at=at if paused else None)
+    intervals = [item.interval for item in subscription.items if item.interval]
+    case = replace(
+        case,
+        interval=min(filter(None, (case.interval, *intervals)), default=None),
+        began_at=_earliest(case.began_at, subscription.started_at or subscription.created),
+    )
     mrr = _mrr(subscription, at)
     if mrr is None or (case.mrr and case.mrr_seen_at and (case.mrr_seen_at, case.mrr.minor) >= (at, mrr.minor)):
         return case

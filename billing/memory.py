@@ -25,6 +25,7 @@ from billing.events.occurrences import (
     InvoiceVoided,
     Noted,
     PaymentIntentSeen,
+    RetryRefused,
 )
 from billing.events.snapshots import Customer, Invoice
 
@@ -50,12 +51,14 @@ def kept(event: Event) -> Event | None:
             return event if intent.decline or intent.status == "processing" else None
         case InvoiceRead(invoice) as what:
             return (
-                None if invoice.status == "open" else replace(event, what=replace(what, invoice=_impersonal(invoice)))
+                None
+                if invoice.status == "open"
+                else replace(event, what=replace(what, invoice=_impersonal(invoice), method=None, declined=()))
             )
         case CustomerSeen(customer, default_changed=True):
             default = Customer(customer.id, default_payment_method=customer.default_payment_method)
             return replace(event, what=CustomerSeen(default, True))
-        case ChargeSucceeded() | CustomerSeen() | Noted():
+        case ChargeSucceeded() | CustomerSeen() | Noted() | RetryRefused():
             return None
         case _:
             return event

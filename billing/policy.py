@@ -7,11 +7,13 @@ A case keeps the policy it was opened with (`name@version`). The values come fro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
 from billing.declines import DeclineClass, DeclineTable
+from billing.retry.model import Model
+from billing.retry.rules import NetworkRule
 
 
 class Mode(StrEnum):
@@ -39,6 +41,29 @@ SENTENCES: dict[Mode, str] = {
 }
 
 
+class Strategy(StrEnum):
+    """What chooses the time of an attempt."""
+
+    LADDER = "ladder"
+    LEARNED = "learned"
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How attempts are timed. Costs are in minor units of the invoice's currency.
+
+    `quiet`: hours (from, to) on the customer's clock without silent attempts. `explore`: share of attempts that may be
+    made at another, nearly as good hour of the same day, so that the model goes on learning.
+    """
+
+    strategy: Strategy = Strategy.LADDER
+    quiet: tuple[float, float] | None = None
+    explore: float = 0.0
+    attempt_cost: float = 6.0
+    returned_debit_cost: float = 350.0  # what a bank asks for a debit that it sends back
+    goodwill_cost: float = 0.004  # share of the amount: what each refusal costs in trust of bank and customer
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """`ladders` gives, per decline class, the waits from the first failure to each retry, in rising order."""
@@ -55,6 +80,11 @@ class Policy:
     after_card_change: timedelta = timedelta(minutes=5)
     notice_delay: timedelta = timedelta(hours=1)  # silent time before the first message
     promise_grace: timedelta = timedelta(days=1)  # after the day that a customer named
+    rules: tuple[NetworkRule, ...] = ()  # of the networks; those of the day hold, whatever the policy's version
+    retry: Retry = Retry()
+    zones: Mapping[str, str] = field(default_factory=dict)  # country -> time zone in which most of its people live
+    model: Model | None = None  # the one in use when the question is asked; never stored with the policy
+    backup_methods: bool = False  # charge another saved method of the customer once the default one cannot be
 
     @property
     def id(self) -> str:

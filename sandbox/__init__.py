@@ -19,6 +19,7 @@
 Constructor, all but the first two by keyword: `start`, `seed`, `hostile` (Stripe's protections off: a new key on a
 paid invoice charges again), `money_log` (path of a JSON-lines file), `fsync`, `port` (0: free), `automatic` (a
 thread delivers at once instead of `deliver()`), `speed` (sandbox seconds per wall second; 0: stands still),
+`listen=False` (no HTTP at all: `ask` and `delivery.carry`), `issuer` (one of your own),
 `dunning=Dunning(retries=(...), end="cancel", after=..., invoice="open")` or `SMART_RETRIES` (Stripe's own retries;
 the default is none), `chaos=Chaos(duplicate=, reorder=, delay=)`, `key_ttl`, `concurrency` (parallel webhook posts).
 
@@ -26,6 +27,8 @@ On `sb`:
 
 - `url`, `port`, `clock()`: where it listens; its present time, aware UTC.
 - `advance(datetime | timedelta, deliver=False)` plays all that falls due; `deliver` posts webhooks on the way.
+- `next_due`: when something next happens by itself; `ask(method, target, body, headers) -> Answer`: a request without
+  HTTP.
 - `deliver()` posts every webhook due now and those it causes; returns the number of posts.
 - `add_endpoint(url, secret=None, api_version=None, thin=False, events=("*",)) -> Endpoint(id, secret)`.
 - `delivery.log` (posts made), `.resend(event, endpoint)`, `.chaos`, `.signature_clock` ("wall" or "sandbox").

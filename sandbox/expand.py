@@ -32,7 +32,7 @@ def _walk(world: World, node: Any, parts: list[str], path: str, version: str) ->
     if name not in node:
         added = _includable(world, node, name, version)
         if added is None:
-            if "object" not in node:
+            if "object" not in node or node.get("deleted"):
                 return
             raise errors.refused(f"This property cannot be expanded ({path}).", param="expand[0]")
         node[name] = added

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,12 +11,13 @@ from types import TracebackType
 
 from sandbox import disputing, payments, subscribing
 from sandbox.bank import Bank
-from sandbox.cards import BY_TOKEN, by_number
+from sandbox.cards import BY_TOKEN, TestCard, by_number
 from sandbox.clock import Clock
 from sandbox.control import Control
 from sandbox.delivery import CALM, Chaos, Delivery
 from sandbox.faults import Faults
-from sandbox.idempotency import Keys
+from sandbox.idempotency import Answer, Keys
+from sandbox.inside import ask
 from sandbox.issuer import Behaviour, Issuer
 from sandbox.listener import Listener
 from sandbox.resources.customers import new_customer
@@ -67,26 +69,30 @@ class Sandbox:
         chaos: Chaos = CALM,
         key_ttl: timedelta = timedelta(hours=24),
         concurrency: int = 1,
+        issuer: Issuer | None = None,
+        listen: bool = True,
     ) -> None:
         self.seed = seed
         self.clock = Clock(start, speed)
         self.bank = Bank(Path(money_log) if money_log else None, fsync)
-        self.issuer = Issuer()
+        self.issuer = issuer or Issuer()
         self.faults = Faults()
         settings = Settings(hostile=hostile, dunning=dunning)
         self.world = World(self.clock, Store(seed), self.issuer, self.bank, settings)
         self.keys = Keys(key_ttl)
         self.delivery = Delivery(self.world, seed, chaos, concurrency)
         self._app = App(self.world, self.faults, self.keys, Control(self))
-        self._listener = Listener(self._app, port)
-        self.port = self._listener.port
-        self.url = self.world.url = f"http://127.0.0.1:{self.port}"
+        self._listener = Listener(self._app, port) if listen else None
+        self.port = self._listener.port if self._listener else 0
+        place = f"127.0.0.1:{self.port}" if self._listener else "sandbox.invalid"
+        self.url = self.world.url = f"http://{place}"
         self._stopped = threading.Event()
         loops = [threading.Thread(target=self.delivery.run, args=(self._stopped,))] if automatic else []
         self._threads = [*loops, *([threading.Thread(target=self._tick)] if speed else [])]
 
     def start(self) -> Sandbox:
-        self._listener.start()
+        if self._listener:
+            self._listener.start()
         for thread in self._threads:
             thread.start()
         return self
@@ -96,7 +102,8 @@ class Sandbox:
         self.delivery.wake.set()
         for thread in self._threads:
             thread.join()
-        self._listener.stop()
+        if self._listener:
+            self._listener.stop()
         self.delivery.close()
         self.bank.close()
 
@@ -126,6 +133,15 @@ class Sandbox:
         self.delivery.wake.set()
         if deliver:
             self.delivery.deliver()
+
+    @property
+    def next_due(self) -> datetime | None:
+        """When something next happens by itself: on the agenda, or a webhook that waits to be posted."""
+        return min(filter(None, (self.world.agenda.next_due(), self.delivery.next_due())), default=None)
+
+    def ask(self, method: str, target: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Answer:
+        """What a request over HTTP would be answered, without HTTP: `target` is path and query."""
+        return ask(self._app, method, target, body, headers or {})
 
     def _play(self, until: datetime) -> None:
         """Everything on the agenda up to `until`."""
@@ -164,7 +180,7 @@ class Sandbox:
 
     def subscribe(
         self,
-        card: str = "pm_card_visa",
+        card: str | TestCard = "pm_card_visa",
         amount: int = 2000,
         currency: str = "usd",
         interval: str = "month",
@@ -177,13 +193,13 @@ class Sandbox:
     ) -> Subscribed:
         """A new customer with a card and a running subscription, whose first invoice is paid.
 
-        `card` is a test token; it is good for the first payment whatever it stands for, and behaves as itself (or
-        as `behaviour`, when given) from then on.
+        `card` is a test token or a card; it is good for the first payment whatever it stands for, and behaves as
+        itself (or as `behaviour`, when given) from then on.
         """
         world = self.world
         with world.because(Cause("control")):
             customer = new_customer(world, email=email, name=name, currency=currency)
-            method = new_method(world, BY_TOKEN[card])
+            method = new_method(world, BY_TOKEN[card] if isinstance(card, str) else card)
             later = behaviour or world.issuer.of(method["id"])
             world.issuer.set(method["id"], Behaviour())
             method["_attach_code"] = None

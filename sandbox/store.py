@@ -71,12 +71,13 @@ class Store:
         self._seed = str(seed).encode()
         self._serial = 0
         self._by_id: dict[str, Obj] = {}
+        self.wishes: dict[str, str] = {}  # by prefix: the id that the next new object gets
         self._tables: defaultdict[str, Table] = defaultdict(Table)
 
     def new_id(self, prefix: str, length: int = 24) -> str:
         self._serial += 1
         digest = hashlib.blake2b(b"%s:%d" % (self._seed, self._serial), digest_size=32).digest()
-        return f"{prefix}_" + "".join(ALPHABET[byte % 62] for byte in digest[:length])
+        return self.wishes.pop(prefix, "") or f"{prefix}_" + "".join(ALPHABET[byte % 62] for byte in digest[:length])
 
     def add(self, obj: Obj) -> Obj:
         self._by_id[obj["id"]] = obj

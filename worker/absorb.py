@@ -6,19 +6,20 @@ Both halves of `worker/flow.py` end here, so everything that happens to a case g
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection
 
 from billing.actions import Action, Kind
-from billing.case import RecoveryCase
+from billing.case import Past, RecoveryCase
 from billing.decide import Decision, decide, opened, plan
 from billing.events import Event
 from billing.events.occurrences import CustomerSeen, InvoiceFailed, InvoiceRead
 from billing.events.snapshots import Customer
 from billing.memory import invoice_of, kept, subscription_of
-from worker import store, tidings
+from worker import cards, store, tidings
 from worker.app import App
 from worker.outbox import Claim
 from worker.store import Owner
@@ -33,6 +34,8 @@ def absorb(app: App, db: Connection, owner: Owner, events: Sequence[Event]) -> l
     store.lock(db, owner, [event.customer for event in events if event.customer])
     # An event may not name its customer: it waits for the one of the same invoice that does, always after customers.
     store.lock(db, owner, [name for event in events if (name := invoice_of(event))])
+    policy = app.policies.current(owner.account, owner.livemode)
+    cards.learn(db, owner, events, policy.declines, now)
     store.keep(db, owner, [fact for fact in map(kept, events) if fact], now)
     store.save_customers(db, owner, [person for event in events if (person := _person(event))], now)
     customers = [event.customer for event in events if event.customer]
@@ -40,11 +43,10 @@ def absorb(app: App, db: Connection, owner: Owner, events: Sequence[Event]) -> l
     before = dict(cases)
     plans: dict[str, tuple[RecoveryCase, tuple[Action, ...]]] = {}
     reasons = []
-    policy = app.policies.current(owner.account, owner.livemode)
     new = [case for event in events if invoice_of(event) not in cases and (case := opened(event, policy)[0])]
-    remembered = store.recall(db, owner, new)
+    known = _Known(store.recall(db, owner, new), store.past_of(db, owner, new))
     for event in events:
-        decisions = _decide(app, cases, event, remembered.get(invoice_of(event) or "", ()), now)
+        decisions = _decide(app, cases, event, known, now)
         for decision in decisions:
             if decision.case is not None and _worth_saving(decision.case, cases, event):
                 cases[decision.case.invoice] = decision.case
@@ -76,14 +78,21 @@ def replan(app: App, db: Connection, owner: Owner, case: RecoveryCase, not_befor
     store.plan_actions(db, owner, {case.invoice: (case, later)}, now)
 
 
-def _decide(
-    app: App, cases: dict[str, RecoveryCase], event: Event, remembered: Sequence[Event], now: datetime
-) -> list[Decision]:
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What cases that are opened now have behind them, by invoice."""
+
+    remembered: Mapping[str, Sequence[Event]]
+    past: Mapping[str, tuple[Past, ...]]
+
+
+def _decide(app: App, cases: dict[str, RecoveryCase], event: Event, known: _Known, now: datetime) -> list[Decision]:
     """One decision for each case that the event concerns, or one that opens a case or says why there is none."""
     concerned = [case for case in cases.values() if _concerns(event, case)]
     if not concerned:
         policy = app.policies.current(event.account, event.livemode)
-        return [decide(None, event, policy, now, remembered)]
+        invoice = invoice_of(event) or ""
+        return [decide(None, event, policy, now, known.remembered.get(invoice, ()), known.past.get(invoice, ()))]
     return [decide(case, event, app.policies.of(case.account, case.livemode, case.policy), now) for case in concerned]
 
 

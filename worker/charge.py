@@ -10,7 +10,7 @@ request with the same key, while Stripe still remembers keys. Source: reliabilit
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,12 +20,16 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from billing.actions import idempotency_key
 from billing.case import RecoveryCase, State
-from billing.events.occurrences import Answer, AttemptAnswered, Event, InvoiceRead
+from billing.events.occurrences import Answer, AttemptAnswered, Event, InvoiceRead, RetryRefused
+from billing.events.snapshots import PaymentMethod
 from billing.money import Amount
 from billing.retry.last_look import PAYABLE, stop_before_paying
 from billing.retry.method import method_to_name
-from worker import crash, metrics, outbox, store, switch
+from billing.retry.rules import Allowed, NotBefore
+from billing.retry.schedule import NO_BACKUP
+from worker import allowance, crash, methods, metrics, outbox, store, switch
 from worker.absorb import absorb_one, read_event, replan
+from worker.allowance import Asked
 from worker.app import App
 from worker.columns import db_in, db_now
 from worker.outbox import Claim, Lost
@@ -61,6 +65,8 @@ def perform(app: App, claim: Claim) -> str:
     looked = dated(app.now())
     try:
         seen = gateway.read(claim.invoice or "")
+        backup = claim.detail.get("backup") and not claim.sending
+        saved = gateway.saved_cards(claim.customer or "") if backup else None
     except StripeMissing as error:
         return _end(app, claim, Answer.NOT_PAYABLE, str(error))
     except StripeRefused as error:
@@ -71,7 +77,9 @@ def perform(app: App, claim: Claim) -> str:
     crash.point("C2")
     try:
         read = read_event(claim, seen, looked)
-        return (_resolve if claim.sending else _first_time)(app, claim, gateway, seen, read)
+        if claim.sending:
+            return _resolve(app, claim, gateway, seen, read)
+        return _first_time(app, claim, gateway, seen, read, saved)
     except Lost:
         # A stop came first, or the case ended: what was not begun waits, and the next look says what to do with it.
         return _give_back(app, claim, WAIT, "stopped before the request was sent")
@@ -90,7 +98,14 @@ def backoff(claim: Claim) -> timedelta:
 # ---------------------------------------------------------------- the first time
 
 
-def _first_time(app: App, claim: Claim, gateway: Gateway, seen: InvoiceRead, read: Event) -> str:
+def _first_time(
+    app: App,
+    claim: Claim,
+    gateway: Gateway,
+    seen: InvoiceRead,
+    read: Event,
+    saved: Sequence[PaymentMethod] | None,
+) -> str:
     now = app.now()
     with app.db.begin() as db:
         store.lock(db, claim.owner, [claim.customer or claim.invoice or ""])
@@ -101,14 +116,24 @@ def _first_time(app: App, claim: Claim, gateway: Gateway, seen: InvoiceRead, rea
             outbox.finish(db, claim, "there is no such case", now, "cancelled")
             return "no case"
         policy = app.policies.of(case.account, case.livemode, case.policy)
-        if because := stop_before_paying(case, before.amount, seen, policy, now):
+        named = method_to_name(case, seen)
+        if named and saved is None:  # it stands behind another one in Stripe's order, and is the one to charge
+            seen = replace(seen, method=PaymentMethod(named, case.customer, None))
+        asked, method = methods.choose(db, claim, case, policy.rules, seen, saved, now)
+        because = stop_before_paying(case, before.amount, seen, policy, now, asked.ruling, saved is not None)
+        if because is None and saved is not None and method is None:
+            because = "the customer has no other saved card that was not tried for this invoice"
+            outbox.finish(db, claim, because, now, "cancelled")
+            _tell_refusal(app, db, claim, NO_BACKUP, None, because)
+            return because
+        if because:
             # The plan made from this reading may want the same attempt later: it then waits again under this key.
             outbox.finish(db, claim, because, now, "cancelled")
-            replan(app, db, claim.owner, case, now + REFUSED)
+            if not _refused(app, db, claim, case, asked, because, saved is not None):
+                replan(app, db, claim.owner, case, now + REFUSED)
             return because
-        named = method_to_name(case, seen)
-        request = {"off_session": True, **({"payment_method": named} if named else {})}
-        _intent(db, claim, case, request, now)
+        request = methods.request(method if saved is not None or named else None)
+        _intent(db, claim, case, request, now, asked.card)
         crash.point("C3")
     crash.point("C4")
     with app.db.read() as db:
@@ -120,7 +145,34 @@ def _first_time(app: App, claim: Claim, gateway: Gateway, seen: InvoiceRead, rea
     return _send(app, claim, gateway, request, int(claim.detail["n"]))
 
 
-def _intent(db: Connection, claim: Claim, case: RecoveryCase, request: Mapping[str, object], now: datetime) -> None:
+def _refused(
+    app: App, db: Connection, claim: Claim, case: RecoveryCase, asked: Asked, because: str, backup: bool
+) -> bool:
+    """Whether it was a network rule that forbade the attempt; then the refusal is kept and the case learns of it."""
+    ruling = asked.ruling
+    if isinstance(ruling, Allowed) or because != ruling.because:
+        return False
+    allowance.refuse(db, claim.owner, asked, case, claim.key, app.now())
+    until = ruling.at if isinstance(ruling, NotBefore) else None
+    rule = NO_BACKUP if backup and until is None else ruling.rule.name
+    _tell_refusal(app, db, claim, rule, until, because)
+    return True
+
+
+def _tell_refusal(app: App, db: Connection, claim: Claim, rule: str, until: datetime | None, because: str) -> None:
+    """Let the case learn that nothing may be asked before `until`."""
+    now = app.now()
+    what = RetryRefused(claim.invoice or "", rule, until, because)
+    name = f"reprieve:{claim.key}:{claim.token}:refused"
+    refused = Event(
+        name, "reprieve.retry_refused", now, claim.owner.account, claim.owner.livemode, what, customer=claim.customer
+    )
+    absorb_one(app, db, claim.owner, refused)
+
+
+def _intent(
+    db: Connection, claim: Claim, case: RecoveryCase, request: Mapping[str, object], now: datetime, card: str
+) -> None:
     """Write down what is about to be asked, guarded by the token and by every stop that is committed."""
     outbox.intend(db, claim, live_case=True)
     n = int(claim.detail["n"])
@@ -137,6 +189,7 @@ def _intent(db: Connection, claim: Claim, case: RecoveryCase, request: Mapping[s
             "request": request,
             "amount": case.amount.minor,
             "currency": case.amount.currency,
+            "card": card,
             "first_sent_at": db.scalar(select(db_now())),
             "at": now,
         },
@@ -210,7 +263,9 @@ def _by_reading_alone(app: App, claim: Claim, seen: InvoiceRead, sent: datetime)
     """The key no longer protects a repetition, and a request this old cannot be on its way any more."""
     if seen.decline and seen.declined_at and seen.declined_at >= sent - SKEW:
         because = "reading the invoice shows that the bank declined"
-        return _end(app, claim, Answer.DECLINED, because, Paid(Answer.DECLINED, because, seen.decline, seen.card))
+        charge = next((each.id for each in seen.declined if each.created == seen.declined_at), None)
+        paid = Paid(Answer.DECLINED, because, seen.decline, seen.card, charge)
+        return _end(app, claim, Answer.DECLINED, because, paid)
     return _end(app, claim, Answer.NOT_EXECUTED, "reading shows neither a payment nor one under way")
 
 

@@ -1,7 +1,7 @@
 """The sweep: finds every row that is due, whether or not a bell announced it. Every worker process runs one.
 
 There is no leader: claims skip what another worker holds, so any number of sweeps have the effect of one. What is
-done by the hour and by the day (`worker/reconcile.py`) has a thread of its own, so that it keeps nobody waiting.
+done by the hour, the day and the week has threads of its own, so that it keeps nobody waiting.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from worker import books, digest, flow, outgoing, reconcile
+from worker import books, digest, flow, outgoing, reconcile, refit
 from worker.app import App
 from worker.db import is_outage
 from worker.metrics import SWEEP_FINDS
@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 
 def sweep(app: App, hands: int = 1) -> int:
     """Do all that is due now, with as many hands at once; how many rows were found."""
+    app.policies.refresh()
     found = {"inbox": flow.handle_inbox(app)}
     if hands == 1:
         found["actions"] = flow.perform_due(app)
@@ -52,6 +53,7 @@ class Dispatcher:
                 ("reconciler", lambda: reconcile.run_due(app)),
                 ("digest", lambda: digest.send_due(app)),
                 ("outgoing", lambda: outgoing.send_due(app)),
+                ("learner", lambda: refit.run_due(app)),
             )
         ]
 

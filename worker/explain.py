@@ -25,7 +25,7 @@ from billing.events.occurrences import Event
 from billing.events.snapshots import Decline
 from billing.money import Amount
 from billing.retry.schedule import next_attempt
-from worker import report, store, switch
+from worker import explain_card, report, store, switch
 from worker import tables as t
 from worker.app import App
 from worker.store import Owner
@@ -106,6 +106,7 @@ def _knows(db: Connection, owner: Owner, table: Table, invoice: str) -> bool:
 
 
 def story(app: App, owner: Owner, invoice: str) -> Story:
+    app.policies.refresh()  # the worker may have learnt since this process began
     with app.db.read() as db:
         case = store.case_of(db, owner, invoice)
         events = _events(db, owner, invoice, case)
@@ -114,16 +115,22 @@ def story(app: App, owner: Owner, invoice: str) -> Story:
             name: list(
                 db.execute(select(table).where(owner.of(table), table.c.invoice == invoice).order_by(table.c.id))
             )
-            for name, table in (("actions", t.action), ("attempts", t.attempt), ("messages", t.notice))
+            for name, table in (
+                *(("actions", t.action), ("attempts", t.attempt), ("messages", t.notice)),
+                ("refusals", t.refusal),
+            )
         }
         entries = list(
             db.execute(select(t.entry).where(owner.of(t.entry), t.entry.c.invoice == invoice).order_by(t.entry.c.id))
         )
         postings = _postings(db, [entry.id for entry in entries])
         stops = switch.standing(db)
+        policy = app.policies.of(case.account, case.livemode, case.policy) if case else None
+        budgets = explain_card.budgets(db, owner, case, policy, app.now()) if case and policy else []
     moments = [
         *(_fact(event, handled.get(event.id, "")) for event in events if not event.type.startswith("reprieve.")),
         *(moment for row in rows["attempts"] for moment in _attempt(row)),
+        *(Moment(*explain_card.refusal(row)) for row in rows["refusals"]),
         *(_message(row) for row in rows["messages"]),
         *(moment for row in rows["actions"] for moment in _action(row)),
         *(_entry(row, postings[row.id]) for row in entries),
@@ -143,7 +150,7 @@ def story(app: App, owner: Owner, invoice: str) -> Story:
         livemode=owner.livemode,
         customer=who.customer if who else None,
         subscription=case.subscription if case else None,
-        case=_case(app, case) if case else None,
+        case={**_case(app, case), "budgets": budgets} if case else None,
         moments=tuple(sorted(moments, key=lambda moment: (moment.at, ORDER.index(moment.who)))),
         waiting=tuple(waiting),
         otherwise=tuple(_otherwise(app, owner, case, waiting, stops)),
@@ -156,12 +163,6 @@ def story(app: App, owner: Owner, invoice: str) -> Story:
 
 
 # ---------------------------------------------------------------- gathering
-
-TABLES = {"actions": t.action, "attempts": t.attempt, "messages": t.notice, "entries": t.entry}
-
-
-def _rows(db: Connection, owner: Owner, table: Table, invoice: str) -> list[Row[Any]]:
-    return list(db.execute(select(table).where(owner.of(table), table.c.invoice == invoice).order_by(table.c.id)))
 
 
 def _events(db: Connection, owner: Owner, invoice: str, case: RecoveryCase | None) -> list[Event]:
@@ -382,6 +383,7 @@ def _standing(case: dict[str, Any]) -> str:
         f"{case['amount']['text']}{mrr}; failed {_minute(case['failed_at'])}, window until {_minute(case['deadline'])}",
         f"{case['decline_class']}: {case['decline_because'] or case['decline_sentence']}",
         f"policy {case['policy']}, mode {case['mode']}",
+        *(f"budget {each['text']}" for each in case["budgets"]),
         "",
     ]
     return "\n".join(lines)

@@ -1,5 +1,6 @@
 """Which policy holds for a case: the one it was opened with, for as long as it lives.
 
+The retry model comes with the policy, whatever its version: the one that is in use when the question is asked.
 A policy body is stored when it is first used, so an open case finds its version after the file has changed; the same
 name and version with another body is refused.
 """
@@ -7,17 +8,25 @@ name and version with another body is refused.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+import structlog
 from sqlalchemy import select
 
 from billing.policy import Policy
-from config.policies import BadPolicy, in_mode, parse, read
+from billing.retry.model import BadModel, Model
+from config.policies import BadPolicy, find, in_mode, parse, read
+from config.priors import priors
 from config.settings import Settings
 from worker import tables as t
 from worker.db import Database
-from worker.store import insert
+from worker.rehearsal.policy_file import check
+from worker.retry_models import InUse
+from worker.store import Owner, insert
+
+log = structlog.get_logger(__name__)
 
 
 class Policies:
@@ -27,14 +36,26 @@ class Policies:
         self._settings, self._db, self._now = settings, db, now
         self._known: dict[str, Policy] = {}
         self._current: dict[str, Policy] = {}
+        self._models = InUse()
 
     def load(self) -> None:
-        """Read the configured policies and store those that are new. Raises BadPolicy."""
+        """Read the configured policies and store those that are new. Raises BadPolicy, with the line of the mistake."""
+        try:
+            priors()
+        except BadModel as error:
+            raise BadPolicy(str(error)) from None
         for name in {account.policy for account in self._settings.all_accounts}:
-            body = read(name, self._settings.policy_dir)
-            policy = parse(body, f"policy {name}")
-            self._store(policy.id, body)
+            policy = check(find(name, self._settings.policy_dir))
+            self._store(policy.id, read(name, self._settings.policy_dir))
             self._current[name] = self._known[policy.id] = policy
+        self.refresh()
+
+    def refresh(self) -> None:
+        """See whether another retry model is in use by now; every sweep asks."""
+        with self._db.read() as db:
+            broken = self._models.refresh(db)
+        for owner, because in broken.items():
+            log.error("retry_model_unusable", account=owner.account, because=because)
 
     def _store(self, id: str, body: dict[str, Any]) -> None:
         with self._db.begin() as db:
@@ -46,7 +67,7 @@ class Policies:
     def current(self, account: str, livemode: bool) -> Policy:
         """What a new case of this account is opened with."""
         owner = self._settings.account(account, livemode) or self._settings.all_accounts[0]
-        return in_mode(self._current[owner.policy], self._mode(account, livemode))
+        return self._now_of(self._current[owner.policy], account, livemode)
 
     def of(self, account: str, livemode: bool, id: str) -> Policy:
         """The policy a case was opened with, in the mode that the account has now."""
@@ -56,7 +77,15 @@ class Policies:
             if body is None:
                 raise BadPolicy(f"policy {id} is not known to this database")
             self._known[id] = parse(body, f"policy {id}")
-        return in_mode(self._known[id], self._mode(account, livemode))
+        return self._now_of(self._known[id], account, livemode)
+
+    def _now_of(self, policy: Policy, account: str, livemode: bool) -> Policy:
+        """The policy with what does not belong to its version: the account's mode, and the model in use."""
+        return replace(in_mode(policy, self._mode(account, livemode)), model=self.model(Owner(account, livemode)))
+
+    def model(self, owner: Owner) -> Model:
+        """The retry model that the account goes by now."""
+        return self._models.of(owner)
 
     def _mode(self, account: str, livemode: bool) -> str:
         """An account that is not configured in this mode is only observed."""

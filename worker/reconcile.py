@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, select
 
 from billing.case import LIVE
 from billing.events import Event, InvoiceRead, SubscriptionSeen, Unreadable, known_types
@@ -21,7 +21,7 @@ from billing.events import stripe_objects as read
 from billing.events.reading import Reader
 from billing.events.snapshots import Subscription
 from billing.history import Historian, fingerprint
-from worker import store
+from worker import schedule, store
 from worker import tables as t
 from worker.absorb import absorb
 from worker.app import App
@@ -36,7 +36,6 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 EVENTS_KEPT = timedelta(days=30)
 UNDER_WAY = timedelta(minutes=5)  # an event younger than this is still being delivered
 OVERLAP = HOUR  # Stripe may list an event later than one that is younger
-WORK_LASTS = timedelta(minutes=30)  # whoever took a due row and said nothing for so long has died
 TRY_AGAIN = timedelta(minutes=10)
 EVENTS = "reconcile events"  # the cursor: events were compared up to `started_at`
 
@@ -233,20 +232,10 @@ def run_due(app: App) -> int:
         if account.api_key is None:
             continue
         for name, job in JOBS.items():
-            if not app.stopping.is_set() and _take(app, owner, name):
+            if not app.stopping.is_set() and schedule.take(app, owner, name, job.every):
                 _perform(app, owner, name, job)
                 done += 1
     return done
-
-
-def _take(app: App, owner: Owner, name: str) -> bool:
-    """Whether this worker is the one; a row that is not there yet is due one period after it is first seen."""
-    now, row = app.now(), t.schedule
-    with app.db.begin() as db:
-        first = {**owner.key, "name": name, "due_at": now + JOBS[name].every}
-        db.execute(store.insert(db, row).on_conflict_do_nothing(), [first])
-        mine = update(row).where(owner.of(row), row.c.name == name, row.c.due_at <= now)
-        return bool(db.execute(mine.values(due_at=now + WORK_LASTS)).rowcount)
 
 
 def _perform(app: App, owner: Owner, name: str, job: Job) -> None:
@@ -260,10 +249,7 @@ def _perform(app: App, owner: Owner, name: str, job: Job) -> None:
     except (StripeAway, StripeRefused) as error:
         wait, because = TRY_AGAIN, str(error)
         log.warning("reconcile_failed", job=name, account=owner.account, because=because)
-    now, row = app.now(), t.schedule
-    with app.db.begin() as db:
-        done = update(row).where(owner.of(row), row.c.name == name)
-        db.execute(done.values(due_at=now + wait, because=because, done_at=now))
+    schedule.done(app, owner, name, wait, because)
 
 
 def _gateway(app: App, owner: Owner) -> Gateway:

@@ -15,13 +15,14 @@ from sqlalchemy import Connection, Table, and_, bindparam, func, select, text, u
 from sqlalchemy.dialects import postgresql, sqlite
 
 from billing.actions import Action
-from billing.case import Attempt, RecoveryCase
+from billing.case import Attempt, Past, RecoveryCase, State
 from billing.events.occurrences import Answer, Event
 from billing.events.snapshots import Customer
 from billing.memory import DISPUTE_LOOK_BACK, OF_CUSTOMERS, invoice_of, may_concern, subscription_of
 from worker import tables as t
 from worker.values import event_from_json, event_to_json, from_json, kind_of, to_json
 
+MOST_PAST = 12  # earlier failures that a case remembers
 RECENT = 10  # events of a subscription that a new case looks at
 
 
@@ -184,14 +185,34 @@ def _with_attempts(db: Connection, owner: Owner, cases: dict[str, RecoveryCase])
         return cases
     attempt = t.attempt
     rows = db.execute(
-        select(attempt.c.invoice, attempt.c.n, attempt.c.at, attempt.c.answer)
+        select(attempt.c.invoice, attempt.c.n, attempt.c.at, attempt.c.answer, attempt.c.request)
         .where(owner.of(attempt), attempt.c.invoice.in_(sorted(cases)))
         .order_by(attempt.c.invoice, attempt.c.n)
     )
     made: dict[str, list[Attempt]] = {}
-    for invoice, n, at, answer in rows:
-        made.setdefault(invoice, []).append(Attempt(n, at, Answer(answer) if answer else None))
+    for invoice, n, at, answer, request in rows:
+        backup = "payment_method" in request
+        made.setdefault(invoice, []).append(Attempt(n, at, Answer(answer) if answer else None, backup))
     return {invoice: replace(case, attempts=tuple(made.get(invoice, ()))) for invoice, case in cases.items()}
+
+
+def past_of(db: Connection, owner: Owner, cases: Sequence[RecoveryCase]) -> dict[str, tuple[Past, ...]]:
+    """The earlier failures of the customers of these cases, by invoice: those that were over before each failed."""
+    customers = sorted({case.customer for case in cases if case.customer})
+    if not customers:
+        return {}
+    table = t.recovery_case
+    columns = (table.c.customer, table.c.failed_at, table.c.closed_at, table.c.state)
+    rows = list(db.execute(select(*columns).where(owner.of(table), table.c.customer.in_(customers))))
+    found: dict[str, tuple[Past, ...]] = {}
+    for case in cases:
+        earlier = sorted(
+            (row.failed_at, row.closed_at if row.state == State.RECOVERED else None)
+            for row in rows
+            if row.customer == case.customer and row.closed_at and row.closed_at < case.failed_at
+        )[-MOST_PAST:]
+        found[case.invoice] = tuple(Past(failed_at, paid_at) for failed_at, paid_at in earlier)
+    return found
 
 
 def save_cases(db: Connection, cases: Sequence[RecoveryCase], now: datetime) -> None:
@@ -254,7 +275,8 @@ def plan_actions(
             if key not in wanted:
                 cancelled.append({"k": key, "why": f"no longer wanted: {case.because}", "at": now})
             elif wanted[key].due_at != due_at:
-                moved.append({"k": key, "due": wanted[key].due_at, "why": wanted[key].because})
+                new = wanted[key]
+                moved.append({"k": key, "due": new.due_at, "why": new.because, "what": dict(new.detail)})
         added += [action for action in actions if action.key not in waiting.get(invoice, {})]
     _cancel(db, owner, cancelled)
     _move(db, owner, moved)
@@ -290,7 +312,7 @@ def _move(db: Connection, owner: Owner, rows: list[dict[str, Any]]) -> None:
         db.execute(
             update(t.action)
             .where(owner.of(t.action), t.action.c.key == bindparam("k"), t.action.c.state == "waiting")
-            .values(due_at=bindparam("due"), because=bindparam("why")),
+            .values(due_at=bindparam("due"), because=bindparam("why"), detail=bindparam("what")),
             rows,
         )
 

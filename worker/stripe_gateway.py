@@ -21,14 +21,16 @@ import requests
 import stripe
 import structlog
 from pydantic import SecretStr
-from requests.adapters import HTTPAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
 from stripe.params import InvoicePayParams
 from stripe.params.billing_portal import SessionCreateParams as PortalParams
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from billing.events.occurrences import Answer, InvoiceRead
-from billing.events.snapshots import Card, Decline
-from billing.events.stripe_read import invoice_read, refusal
+from billing.events.reading import Reader
+from billing.events.snapshots import Card, Decline, PaymentMethod
+from billing.events.stripe_objects import payment_method
+from billing.events.stripe_read import ORDER, invoice_read, refusal
 from config.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -112,9 +114,10 @@ class Gateway:
         rate: float = 20.0,
         guard: Callable[[str], None] = lambda doing: None,
         sleep: Callable[[float], None] = time.sleep,
+        transport: BaseAdapter | None = None,
     ) -> None:
         self._session = requests.Session()  # one pool of connections for all threads, so that it can be closed
-        self._session.mount(base or "https://", HTTPAdapter(pool_maxsize=POOL))
+        self._session.mount(base or "https://", transport or HTTPAdapter(pool_maxsize=POOL))
         addresses: dict[str, Any] = {"base_addresses": {"api": base}} if base else {}
         self._client = stripe.StripeClient(
             key.get_secret_value(),
@@ -188,9 +191,7 @@ class Gateway:
         """The invoice as Stripe has it now, with its subscription, payments and the bank's last answer."""
         found = self._ask(
             "invoices/id",
-            lambda: self._client.v1.invoices.retrieve(
-                invoice, {"expand": ["parent.subscription_details.subscription", "customer"]}
-            ),
+            lambda: self._client.v1.invoices.retrieve(invoice, {"expand": list(ORDER)}),
         )
         payments = self._ask(
             "invoice_payments",
@@ -212,6 +213,11 @@ class Gateway:
             lambda: self._client.v1.billing_portal.sessions.create(cast(PortalParams, asked)),
         )
         return str(made.get("url") or "")
+
+    def saved_cards(self, customer: str) -> list[PaymentMethod]:
+        """The cards that Stripe keeps for a customer, newest first."""
+        found, _ = self.page("/v1/payment_methods", {"customer": customer, "type": "card"})
+        return [payment_method(Reader(each)) for each in found]
 
     def fetch(self, url: str) -> Mapping[str, Any]:
         """The object at a path of Stripe's API, as a thin event names it (`/v1/...` or `/v2/...` only)."""
@@ -296,8 +302,9 @@ class Gateways:
         settings: Settings,
         guard: Callable[[str], None],
         sleep: Callable[[float], None] = time.sleep,
+        transport: BaseAdapter | None = None,
     ) -> None:
-        self._settings, self._guard, self._sleep = settings, guard, sleep
+        self._settings, self._guard, self._sleep, self._transport = settings, guard, sleep, transport
         self._made: dict[tuple[str, bool], Gateway] = {}
         self._lock = threading.Lock()
 
@@ -316,6 +323,7 @@ class Gateways:
                     rate=self._settings.stripe_requests_per_second,
                     guard=self._guard,
                     sleep=self._sleep,
+                    transport=self._transport,
                 )
             return self._made[account, livemode]
 

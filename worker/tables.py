@@ -20,7 +20,11 @@ from sqlalchemy.types import Integer
 from billing.report.rollup_total import SUMMED
 from worker import channel_tables as _of_channels  # noqa: F401  # they belong to the same metadata
 from worker import link_tables as _of_links  # noqa: F401
+from worker.card_tables import card_budget as card_budget
+from worker.card_tables import declined_charge as declined_charge
+from worker.card_tables import refusal as refusal
 from worker.columns import Big, Flag, Instant, Json
+from worker.model_tables import retry_model as retry_model
 from worker.schema import metadata, objects, one_of, required, rows, where
 from worker.templates import tables as _of_templates  # noqa: F401  # they belong to the same metadata
 
@@ -128,6 +132,7 @@ attempt = rows(
     Column("charge", Text),
     Column("brand", Text),
     Column("fingerprint", Text),
+    Column("card", Text),  # of card_budget: what was about to be charged
     Column("decline", Json),
     Column("because", Text),
     Column("finished_at", Instant),
@@ -143,6 +148,7 @@ attempt = rows(
         **where("state in ('sending', 'processing', 'unknown')"),
     ),
     Index("one_success", "account", "livemode", "invoice", unique=True, **where("state = 'succeeded'")),
+    Index("ix_attempt_card", "account", "livemode", "card", **where("state in ('sending', 'processing', 'unknown')")),
 )
 
 notice = rows(

@@ -200,6 +200,18 @@ class InvoiceRead:
     disputed: bool = False
     own_method: str | None = None  # what Stripe would take before the customer's default: the invoice's or plan's own
     customer_method: str | None = None  # the customer's default
+    method: PaymentMethod | None = None  # what a further payment request would charge
+    declined: tuple[Charge, ...] = ()  # the charges of this invoice that a bank declined
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRefused:
+    """A network rule forbade a planned payment attempt of ours; `until`: when it may be asked again, None never."""
+
+    invoice: str
+    rule: str
+    until: datetime | None
+    because: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +257,7 @@ What = (
     | Noted
     | AttemptAnswered
     | InvoiceRead
+    | RetryRefused
     | DeadlinePassed
     | NoticeEnded
     | Promised

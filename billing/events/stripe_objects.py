@@ -25,6 +25,7 @@ from billing.events.snapshots import (
 )
 from billing.money import Amount
 
+DEBITS = ("us_bank_account", "sepa_debit", "bacs_debit", "au_becs_debit", "acss_debit", "nz_bank_account")
 OLD_BRANDS = {"american express": "amex", "diners club": "diners", "china unionpay": "unionpay"}
 
 
@@ -322,7 +323,18 @@ def decline(charge: Reader, error: Reader = NOTHING) -> Decline | None:
 
 
 def charge_card(it: Reader) -> Card | None:
-    return card(it.inside("payment_method_details.card"), it.inside("source"), it.inside("source.card", "card"))
+    """What was charged; of a bank debit the type stands for the brand."""
+    details = it.inside("payment_method_details")
+    return card(details.inside("card"), it.inside("source"), it.inside("source.card", "card")) or debit(details)
+
+
+def debit(it: Reader) -> Card | None:
+    """A bank account that is debited, as far as it is like a card; `it` holds `type` and a part of that name."""
+    kind = it.text("type")
+    if kind not in DEBITS:
+        return None
+    bank = it.inside(kind)
+    return Card(bank.text("fingerprint"), kind, bank.text("last4"), country=bank.text("country"))
 
 
 def card(*places: Reader) -> Card | None:
@@ -345,7 +357,7 @@ def card(*places: Reader) -> Card | None:
 def payment_method(it: Reader) -> PaymentMethod:
     """A payment method, or the legacy card, bank account or source of a customer. Needs `id`."""
     kind = it.text("type") if it.get("object") in (None, "payment_method", "source") else it.text("object")
-    return PaymentMethod(it.need("id"), customer_id(it), kind, card(it.inside("card"), it))
+    return PaymentMethod(it.need("id"), customer_id(it), kind, card(it.inside("card"), it) or debit(it))
 
 
 def customer(it: Reader, deleted: bool = False) -> Customer:

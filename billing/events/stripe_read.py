@@ -8,7 +8,7 @@ from typing import Any
 from billing.events import stripe_objects
 from billing.events.occurrences import InvoiceRead
 from billing.events.reading import NOTHING, Reader
-from billing.events.snapshots import Card, Decline
+from billing.events.snapshots import Card, Decline, PaymentMethod
 
 UNDER_WAY = frozenset({"processing", "requires_capture"})
 
@@ -34,7 +34,29 @@ def invoice_read(invoice: Mapping[str, Any], payments: Sequence[Mapping[str, Any
         own_method=it.ref("default_payment_method", "default_source")
         or subscription.ref("default_payment_method", "default_source"),
         customer_method=it.ref("customer.invoice_settings.default_payment_method"),
+        method=_to_charge(it),
+        declined=tuple(stripe_objects.charge(charge) for charge in charges if charge.get("status") == "failed"),
     )
+
+
+# Stripe takes the first of these (docs.stripe.com/billing/revenue-recovery/smart-retries).
+ORDER = (
+    "default_payment_method",
+    "default_source",
+    "parent.subscription_details.subscription.default_payment_method",
+    "parent.subscription_details.subscription.default_source",
+    "customer.invoice_settings.default_payment_method",
+    "customer.default_source",
+)
+
+
+def _to_charge(invoice: Reader) -> PaymentMethod | None:
+    """What Stripe would charge for the invoice; only its id where it was not expanded."""
+    for path in ORDER:
+        if (id := invoice.ref(path)) is not None:
+            method = invoice.inside(path)
+            return stripe_objects.payment_method(method) if method.node else PaymentMethod(id, None, None)
+    return None
 
 
 def _latest_charge(intent: Reader) -> Reader:

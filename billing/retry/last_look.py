@@ -9,6 +9,7 @@ from billing.events.occurrences import InvoiceRead
 from billing.evidence import paused_by_choice
 from billing.money import Amount
 from billing.policy import Policy
+from billing.retry.rules import ALLOWED, Allowed, Ruling
 from billing.retry.schedule import next_attempt
 
 PAYABLE = frozenset({"open", "uncollectible"})
@@ -16,11 +17,19 @@ ENDED = frozenset({"canceled", "incomplete_expired", "unpaid"})
 
 
 def stop_before_paying(
-    case: RecoveryCase, expected: Amount, seen: InvoiceRead, policy: Policy, now: datetime
+    case: RecoveryCase,
+    expected: Amount,
+    seen: InvoiceRead,
+    policy: Policy,
+    now: datetime,
+    ruling: Ruling = ALLOWED,
+    backup: bool = False,
 ) -> str | None:
     """Why the payment request must not be sent, None if it may.
 
-    `case` already holds what `seen` says; `expected` is the amount that was owed when the attempt was planned.
+    `case` already holds what `seen` says; `expected` is the amount that was owed when the attempt was planned;
+    `ruling` is what the network rules say of the card and everything that is known of it; `backup`: it is another saved
+    method than the one Stripe would take.
     """
     invoice = seen.invoice
     if invoice.status not in PAYABLE:
@@ -40,6 +49,8 @@ def stop_before_paying(
     wait = next_attempt(case, policy, now)
     if wait.until is None:
         return wait.because
+    if wait.backup is not backup:
+        return f"by now another payment method is planned: {wait.because}"
     if wait.until > now:
         return f"not before {wait.until:%Y-%m-%d %H:%M} UTC: {wait.because}"
-    return None
+    return None if isinstance(ruling, Allowed) else ruling.because

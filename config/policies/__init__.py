@@ -9,12 +9,15 @@ from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from billing.declines import RETRYABLE, BadDeclineTable, DeclineClass, DeclineTable
-from billing.policy import Mode, Policy
+from billing.policy import Mode, Policy, Retry, Strategy
+from billing.retry.rules import NetworkRule
+from config.network_rules import BadNetworkRules, network_rules
+from config.zones import zones
 
 HERE = Path(__file__).parent
 Days = Annotated[float, Field(gt=0, le=120)]
@@ -22,6 +25,40 @@ Days = Annotated[float, Field(gt=0, le=120)]
 
 class BadPolicy(Exception):
     """A policy cannot be used; the message names the file, the key and what is wrong."""
+
+
+Hour = Annotated[float, Field(ge=0, lt=24)]
+
+
+class _Retry(BaseModel):
+    """The table `[retry]`; a policy without it goes by its ladders."""
+
+    model_config = {"extra": "forbid", "frozen": True}
+
+    strategy: Literal["learned", "ladder"] = "ladder"
+    quiet_hours: tuple[Hour, Hour] | None = None
+    explore: float = Field(0.0, ge=0, le=0.1)
+    attempt_cost: float = Field(6.0, ge=0, le=1000)
+    returned_debit_cost: float = Field(350.0, ge=0, le=10_000)
+    goodwill_cost: float = Field(0.004, ge=0, le=0.2)
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _not_all_day(cls, hours: tuple[float, float] | None) -> tuple[float, float] | None:
+        if hours and (hours[1] - hours[0]) % 24 > 16:
+            raise ValueError("at most 16 hours may be quiet")
+        return hours
+
+    @property
+    def value(self) -> Retry:
+        return Retry(
+            strategy=Strategy(self.strategy),
+            quiet=self.quiet_hours,
+            explore=self.explore,
+            attempt_cost=self.attempt_cost,
+            returned_debit_cost=self.returned_debit_cost,
+            goodwill_cost=self.goodwill_cost,
+        )
 
 
 class _File(BaseModel):
@@ -37,6 +74,8 @@ class _File(BaseModel):
     stripe_distance_hours: float = Field(ge=0, le=24 * 30)
     notice_delay_hours: float = Field(ge=0, le=24 * 30)
     after_card_change_minutes: float = Field(ge=0, le=24 * 60)
+    backup_methods: bool = False
+    retry: _Retry = _Retry()
     ladders: dict[DeclineClass, tuple[Days, ...]]
 
     @model_validator(mode="after")
@@ -71,18 +110,27 @@ def parse(body: Mapping[str, Any], where: str) -> Policy:
         stripe_distance=timedelta(hours=file.stripe_distance_hours),
         after_card_change=timedelta(minutes=file.after_card_change_minutes),
         notice_delay=timedelta(hours=file.notice_delay_hours),
+        rules=_rules(),
+        retry=file.retry.value,
+        zones=zones(),
+        backup_methods=file.backup_methods,
     )
 
 
 def read(name: str, own: Path | None = None) -> dict[str, Any]:
     """The body of the policy file of this name, from the operator's folder or the shipped ones."""
+    path = find(name, own)
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise BadPolicy(f"{path}: {error}") from error
+
+
+def find(name: str, own: Path | None = None) -> Path:
+    """The policy file of this name. Raises BadPolicy."""
     for folder in filter(None, (own, HERE)):
-        path = folder / f"{name}.toml"
-        if path.is_file():
-            try:
-                return tomllib.loads(path.read_text(encoding="utf-8"))
-            except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-                raise BadPolicy(f"{path}: {error}") from error
+        if (path := folder / f"{name}.toml").is_file():
+            return path
     raise BadPolicy(f"there is no policy {name!r}; the shipped ones are: {', '.join(shipped())}")
 
 
@@ -92,6 +140,13 @@ def shipped() -> list[str]:
 
 def in_mode(policy: Policy, mode: str) -> Policy:
     return replace(policy, mode=Mode(mode))
+
+
+def _rules() -> tuple[NetworkRule, ...]:
+    try:
+        return network_rules()
+    except BadNetworkRules as error:
+        raise BadPolicy(str(error)) from error
 
 
 @cache

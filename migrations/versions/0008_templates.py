@@ -15,7 +15,7 @@ from migrations import guards_0008
 from worker.columns import Instant, Json
 
 revision = "0008"
-down_revision = "0005"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 

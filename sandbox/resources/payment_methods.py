@@ -16,10 +16,16 @@ from sandbox.world import World
 ADDRESS = ("city", "country", "line1", "line2", "postal_code", "state")
 
 
-def new_method(world: World, card: TestCard, exp_month: int = 12, exp_year: int | None = None) -> Obj:
-    """A payment method that behaves like the given test card."""
+def new_method(
+    world: World, card: TestCard, exp_month: int = 12, exp_year: int | None = None, typed: bool = False
+) -> Obj:
+    """A payment method that behaves like the given test card.
+
+    The test numbers are few and the people many: each gets a card of his own, by its fingerprint, unless the number
+    was `typed` in, which makes the same card again as on Stripe.
+    """
     id = world.store.new_id("pm")
-    print_ = hashlib.blake2b(card.number.encode(), digest_size=8).hexdigest()
+    print_ = hashlib.blake2b((card.number if typed else id).encode(), digest_size=8).hexdigest()
     method: Obj = {
         "id": id,
         "object": "payment_method",
@@ -83,7 +89,11 @@ def create(world: World, params: Params) -> Obj:
         method = materialize(world, token, "card[token]")
     else:
         method = new_method(
-            world, _given(kind, fields), fields.integer("exp_month", 12) or 12, fields.integer("exp_year")
+            world,
+            _given(kind, fields),
+            fields.integer("exp_month", 12) or 12,
+            fields.integer("exp_year"),
+            typed=True,
         )
     _describe(method, params)
     return method

@@ -38,7 +38,7 @@ from config.policies import parse, read
 
 DAY0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-STANDARD = parse(read("standard"), "standard.toml")
+STANDARD = parse(read("ladder"), "ladder.toml")  # of the shipped ones that whose days are round
 OWN = replace(STANDARD, mode=Mode.OWN)
 
 FUNDS = Decline(code="card_declined", decline_code="insufficient_funds")

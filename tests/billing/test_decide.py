@@ -65,7 +65,7 @@ from tests.billing.stories import (
 def test_a_failed_renewal_opens_a_case() -> None:
     case = case_after(failed(0, attempt_count=1))
     assert (case.state, case.amount, case.customer, case.subscription) == (State.OPEN, usd(2000), "cus_1", "sub_1")
-    assert (case.failed_at, case.deadline, case.policy) == (DAY0, DAY0 + 28 * DAY, "standard@1")
+    assert (case.failed_at, case.deadline, case.policy) == (DAY0, DAY0 + 28 * DAY, "ladder@1")
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from billing.declines import RETRYABLE, DeclineClass
-from billing.policy import Mode
+from billing.policy import Mode, Retry, Strategy
 from config.policies import BadPolicy, declines, in_mode, parse, read, shipped
+from config.priors import priors
+from config.zones import zones
 
 WHERE = "policy standard"
 
@@ -27,10 +30,34 @@ def test_every_shipped_policy_is_sound_and_named_as_its_file() -> None:
 
 def test_the_values_of_a_file_arrive_in_their_units() -> None:
     policy = parse({**read("standard"), "window_days": 30, "min_gap_hours": 36, "notice_delay_hours": 0}, WHERE)
-    assert (policy.id, policy.window, policy.min_gap) == ("standard@1", timedelta(days=30), timedelta(hours=36))
+    assert (policy.id, policy.window, policy.min_gap) == ("standard@2", timedelta(days=30), timedelta(hours=36))
     assert policy.notice_delay == timedelta(0)
     assert policy.ladders[DeclineClass.UNKNOWN] == (timedelta(days=2), timedelta(days=7))
     assert policy.declines is declines()
+
+
+def test_the_standard_policy_learns_and_one_without_a_retry_table_climbs_its_ladder() -> None:
+    standard = parse(read("standard"), WHERE)
+    assert standard.retry == Retry(Strategy.LEARNED, (22, 6), 0.02, 6, 350, 0.004)
+    assert standard.zones["US"] == "America/Chicago"
+    assert standard.model is None
+    ladder = parse(read("ladder"), WHERE)
+    assert ladder.retry == Retry(Strategy.LADDER)
+    assert ladder.ladders == standard.ladders
+
+
+def test_every_country_has_a_time_zone_that_exists() -> None:
+    for country, zone in zones().items():
+        assert ZoneInfo(zone).key == zone, country
+    assert set(priors().customs) - {"EU"} <= set(zones()), "pay-days are known where the hour is"
+
+
+def test_a_file_of_zones_that_cannot_be_read_leaves_no_local_hours(tmp_path: Path) -> None:
+    for content in ("", "zones = 3", "zones ="):
+        (tmp_path / "zones.toml").write_text(content)
+        zones.cache_clear()
+        assert dict(zones(tmp_path / "zones.toml")) == {}
+    zones.cache_clear()
 
 
 def test_a_policy_cannot_be_changed_by_whoever_uses_it() -> None:
@@ -54,6 +81,15 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"notice_delay_hours": "soon"}, "notice_delay_hours"),
     ({"mode": "own"}, "mode"),
     ({"retries": 3}, "retries"),
+    ({"retry": {"strategy": "lucky"}}, "retry.strategy"),
+    ({"retry": {"explore": 0.5}}, "retry.explore"),
+    ({"retry": {"quiet_hours": [22]}}, "retry.quiet_hours"),
+    ({"retry": {"quiet_hours": [8, 25]}}, "retry.quiet_hours.1"),
+    ({"retry": {"quiet_hours": [6, 23]}}, "retry.quiet_hours"),
+    ({"retry": {"attempt_cost": -1}}, "retry.attempt_cost"),
+    ({"retry": {"returned_debit_cost": "much"}}, "retry.returned_debit_cost"),
+    ({"retry": {"goodwill_cost": 0.3}}, "retry.goodwill_cost"),
+    ({"retry": {"when": "soon"}}, "retry.when"),
     ({"ladders": {"temporary": [1, -2]}}, "ladders.temporary.1"),
     ({"ladders": {"temporary": 3}}, "ladders.temporary"),
     ({"ladders": {"temporary": [3, 2]}}, "ladders.temporary"),

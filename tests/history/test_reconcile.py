@@ -11,7 +11,7 @@ from typing import Any
 
 from sandbox import declines
 from tests.world import DAY, HOUR, SELF, START, World, world
-from worker import reconcile
+from worker import reconcile, schedule
 from worker import tables as t
 from worker.dispatcher import sweep
 
@@ -169,7 +169,7 @@ def test_what_a_dead_worker_took_is_due_again(sqlite_url: str, tmp_path: Path, m
         monkeypatch.setattr(reconcile, "JOBS", {"a": noted(ran, "a", HOUR)})
         reconcile.run_due(w.app)
         assert ran == ["died"]
-        w.sb.advance(reconcile.WORK_LASTS)
+        w.sb.advance(schedule.WORK_LASTS)
         reconcile.run_due(w.app)
         assert ran == ["died", "a"]
 

@@ -36,7 +36,7 @@ def clock() -> Clock:
 
 
 def app_on(url: str, clock: Clock) -> App:
-    app = build(Settings(database_url=url, mode="own"), NoBell(), now=clock)
+    app = build(Settings(database_url=url, mode="own", policy="ladder"), NoBell(), now=clock)
     app.policies.load()
     return app
 

@@ -18,7 +18,7 @@ from config.settings import BadSettings, load
 from worker import logs
 from worker.app import wall_clock
 from worker.db import Database
-from worker.doctor import accounts, machine, messages, waiting
+from worker.doctor import accounts, machine, messages, retries, waiting
 from worker.doctor.finding import Answer, Check, Finding, Level, Patient
 from worker.stripe_gateway import Gateways
 
@@ -90,6 +90,8 @@ CHECKS: dict[str, Check] = {
     "policies": messages.policies,
     "kill switch": waiting.kill_switch,
     "leftovers": waiting.leftovers,
+    "decline codes": waiting.codes,
+    "retry model": retries.model,
     "backlog": waiting.backlog,
 }
 
@@ -99,5 +101,7 @@ NEEDS = {
     "durability": "database",
     "kill switch": "schema",
     "leftovers": "schema",
+    "decline codes": "schema",
+    "retry model": "schema",
     "backlog": "schema",
 }

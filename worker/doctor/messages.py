@@ -14,6 +14,7 @@ from config.settings import Settings
 from worker.channels.email import mail_sender, smtp_server
 from worker.channels.smtp import Conversation, Refused
 from worker.doctor.finding import Answer, Level, Patient
+from worker.rehearsal.policy_file import check
 from worker.rendering import Renderer, TemplateBroken
 from worker.templates.samples import every, in_language
 
@@ -83,7 +84,7 @@ def templates(patient: Patient) -> Iterator[Answer]:
 def policies(patient: Patient) -> Iterator[Answer]:
     for name in sorted({account.policy for account in patient.settings.all_accounts}):
         try:
-            policy = files.parse(files.read(name, patient.settings.policy_dir), f"policy {name}")
+            policy = check(files.find(name, patient.settings.policy_dir))
             yield Level.OK, f"{policy.id}, window of {policy.window.days} days", ""
         except files.BadPolicy as error:
             yield Level.FAIL, str(error), "mend the policy file"

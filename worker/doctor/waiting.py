@@ -12,6 +12,8 @@ from worker import tables as t
 from worker.doctor.finding import Answer, Level, Patient
 
 WAITS_TOO_LONG = timedelta(minutes=5)
+MOST_CODES = 20
+TEACH = "such a payment is tried at most twice more; add the code to config/declines.toml"
 
 
 def kill_switch(patient: Patient) -> Iterator[Answer]:
@@ -43,6 +45,19 @@ def leftovers(patient: Patient) -> Iterator[Answer]:
             if number:
                 found.append((Level.WARN, f"{number} {what}", fix))
     yield from found or [(Level.OK, "nothing waits for a person", "")]
+
+
+def codes(patient: Patient) -> Iterator[Answer]:
+    """Codes of declines that no table knows: they get two tries, and somebody should teach us what they mean."""
+    table = t.declined_charge
+    counted = func.count().label("number")
+    asked = select(table.c.unknown, counted).where(table.c.unknown.is_not(None)).group_by(table.c.unknown)
+    with patient.db.read() as db:
+        found = list(db.execute(asked.order_by(counted.desc(), table.c.unknown).limit(MOST_CODES)))
+    for unknown, number in found:
+        yield Level.WARN, f"{number} declined charges with {unknown}, which nobody knows", TEACH
+    if not found:
+        yield Level.OK, "every code of a declined charge is known", ""
 
 
 def backlog(patient: Patient) -> Iterator[Answer]:

@@ -1,0 +1,50 @@
+"""A policy file that is tried out: its mistakes are named with line and key before anything is played."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+from billing.policy import Policy
+from config.policies import BadPolicy, parse
+
+_KEY = re.compile(r"[ .]?([a-z_][\w.]*): ")
+
+
+def check(file: Path) -> Policy:
+    """The policy in the file. Raises BadPolicy with one line per mistake: file, line, key, what is wrong."""
+    if file.suffix != ".toml":
+        raise BadPolicy(f"{file}: the name of a policy file ends in .toml")
+    try:
+        text = file.read_text(encoding="utf-8")
+        return parse(tomllib.loads(text), str(file))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:  # TOML's own words name line and column
+        raise BadPolicy(f"{file}: {error}") from error
+    except BadPolicy as error:
+        raise BadPolicy("\n".join(_placed(line, file, text) for line in str(error).splitlines())) from None
+
+
+def _placed(message: str, file: Path, text: str) -> str:
+    """The message with the line of the key that it names."""
+    said = message.removeprefix(str(file)).replace(".[key]", "")
+    line = next(filter(None, (line_of(text, key) for key in reversed(_KEY.findall(said)))), None)
+    named = f"{file}:{line}" if line else str(file)
+    return message if message.startswith(f"{named}:") or ", line " in message else message.replace(str(file), named, 1)
+
+
+def line_of(text: str, key: str) -> int | None:
+    """The line on which a dotted key stands, else the one of its table; None where neither is written."""
+    table, best = "", None
+    *parents, last = [part for part in key.split(".") if not part.isdigit()]
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.strip()
+        if header := re.fullmatch(r"\[+\s*([\w.\- ]+?)\s*\]+(?:\s*#.*)?", stripped):
+            table = header[1]
+            if table == key or table == ".".join(parents):
+                best = number
+        elif re.match(rf"[\"']?{re.escape(last)}[\"']?\s*=", stripped) and table == ".".join(parents):
+            return number
+        elif parents and not table and re.match(rf"{re.escape(parents[0])}\s*=", stripped):
+            best = number
+    return best
