@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from billing.case import EARLIER, Attempt, Dispute, No, RecoveryCase, Refusal, Told
+from billing.case import Attempt, Dispute, No, RecoveryCase, Refusal, Told
 from billing.declines import classify
 from billing.events.occurrences import (
     Answer,
@@ -34,18 +34,13 @@ from billing.events.occurrences import (
     RetryRefused,
     SubscriptionSeen,
 )
-from billing.events.snapshots import Card, Decline, Invoice, Subscription
-from billing.ledger.items import items_of
-from billing.ledger.mrr import level
-from billing.ledger.policy import LedgerPolicy
-from billing.money import MONTHLY, Amount
+from billing.events.snapshots import Card, Decline, Invoice
 from billing.policy import Policy
+from billing.subscription_evidence import earliest, subscription_says
 
 GIVEN_UP = frozenset({"max_payment_attempts", "payment_not_received", "subscription_paused"})
 AUTHENTICATE = Decline(code="authentication_required", decline_code="authentication_required")
 FRESH_METHOD = frozenset({"attached", "updated", "automatically_updated"})
-# Since endive Stripe can pause a subscription because a payment failed: that is what recovery is for.
-PAUSED_BY_FAILURE = frozenset({"first_payment_failure", "final_payment_failure"})
 
 
 def learn(case: RecoveryCase, event: Event, policy: Policy) -> RecoveryCase:
@@ -65,7 +60,7 @@ def _added(case: RecoveryCase, event: Event) -> RecoveryCase:
         case InvoicePaid(invoice) if invoice.id == case.invoice:
             return _paid(_snapshot(case, invoice, at), invoice.paid_at or at, event.asked_by, invoice.paid_out_of_band)
         case InvoiceVoided(invoice) if invoice.id == case.invoice:
-            return replace(case, voided_at=_earliest(case.voided_at, invoice.voided_at or at))
+            return replace(case, voided_at=earliest(case.voided_at, invoice.voided_at or at))
         case InvoiceUncollectible(invoice, reason) if invoice.id == case.invoice:
             return _uncollectible(case, invoice.uncollectible_at or at, reason)
         case InvoiceSeen(invoice) if invoice.id == case.invoice:
@@ -93,7 +88,7 @@ def _added(case: RecoveryCase, event: Event) -> RecoveryCase:
             known = (case.promised_at or at, case.promised_until or until)
             return replace(case, promised_at=at, promised_until=until) if (at, until) >= known else case
         case SubscriptionSeen(subscription=subscription) if subscription.id == case.subscription:
-            return _subscription(case, subscription, at)
+            return subscription_says(case, subscription, at)
         case AttemptAnswered() as answered if answered.invoice == case.invoice:
             return _answered(case, answered, at)
         case RetryRefused(invoice_id, rule, until, because) if invoice_id == case.invoice:
@@ -134,10 +129,6 @@ def _concluded(before: RecoveryCase, case: RecoveryCase, policy: Policy) -> Reco
         max_tries=verdict.max_tries if case.decline else None,
         retry_not_before=case.decline_at + timedelta(hours=wait) if case.decline_at and wait else None,
     )
-
-
-def _earliest(known: datetime | None, at: datetime | None) -> datetime | None:
-    return min(filter(None, (known, at)), default=None)
 
 
 def _latest(known: datetime | None, at: datetime) -> datetime:
@@ -187,7 +178,7 @@ def _as_status_says(case: RecoveryCase, invoice: Invoice, at: datetime) -> Recov
         case "paid":
             return _paid(case, invoice.paid_at or at, None, invoice.paid_out_of_band)
         case "void":
-            return replace(case, voided_at=_earliest(case.voided_at, invoice.voided_at or at))
+            return replace(case, voided_at=earliest(case.voided_at, invoice.voided_at or at))
         case "uncollectible":
             return _uncollectible(case, invoice.uncollectible_at or at, None)
         case _:
@@ -198,7 +189,7 @@ def _paid(case: RecoveryCase, at: datetime, key: str | None, outside: bool) -> R
     keys = [known for known in (case.paid_by_key, key) if known]
     return replace(
         case,
-        paid_at=_earliest(case.paid_at, at),
+        paid_at=earliest(case.paid_at, at),
         paid_by_key=min(keys, default=None),
         paid_outside=case.paid_outside or outside,
     )
@@ -207,7 +198,7 @@ def _paid(case: RecoveryCase, at: datetime, key: str | None, outside: bool) -> R
 def _uncollectible(case: RecoveryCase, at: datetime, reason: str | None) -> RecoveryCase:
     return replace(
         case,
-        uncollectible_at=_earliest(case.uncollectible_at, at),
+        uncollectible_at=earliest(case.uncollectible_at, at),
         uncollectible_lost=case.uncollectible_lost or reason in GIVEN_UP,
     )
 
@@ -220,7 +211,7 @@ def _read(case: RecoveryCase, read: InvoiceRead, at: datetime) -> RecoveryCase:
     for charge in read.declined:
         case = _refusing(case, charge.decline, charge.created) if charge.created else case
     if read.subscription:
-        case = _subscription(case, read.subscription, at)
+        case = subscription_says(case, read.subscription, at)
     if read.method and read.method.kind:
         case = _by_method(case, read.method.kind, at)
     return _disputed(case, Dispute(f"of {case.invoice}", at, True)) if read.disputed else case
@@ -351,58 +342,3 @@ def _refused(case: RecoveryCase, refusal: Refusal) -> RecoveryCase:
     return (
         case if before and (before.at, repr(before)) >= (refusal.at, repr(refusal)) else replace(case, refusal=refusal)
     )
-
-
-# ---------------------------------------------------------------- the subscription
-
-
-def _subscription(case: RecoveryCase, subscription: Subscription, at: datetime) -> RecoveryCase:
-    if subscription.ended_at or subscription.status in ("canceled", "incomplete_expired"):
-        case = _ended(case, subscription, at)
-    if subscription.status == "unpaid" and at >= case.failed_at - EARLIER:
-        case = replace(case, unpaid_at=_earliest(case.unpaid_at, at))
-    paused = paused_by_choice(subscription)
-    if not case.pause_seen_at or (at, paused) > (case.pause_seen_at, case.paused_at is not None):
-        case = replace(case, pause_seen_at=at, paused_at=at if paused else None)
-    intervals = [item.interval for item in subscription.items if item.interval]
-    case = replace(
-        case,
-        interval=min(filter(None, (case.interval, *intervals)), default=None),
-        began_at=_earliest(case.began_at, subscription.started_at or subscription.created),
-    )
-    mrr = _mrr(subscription, at)
-    if mrr is None or (case.mrr and case.mrr_seen_at and (case.mrr_seen_at, case.mrr.minor) >= (at, mrr.minor)):
-        return case
-    return replace(case, mrr_seen_at=at, mrr=mrr)
-
-
-def _ended(case: RecoveryCase, subscription: Subscription, at: datetime) -> RecoveryCase:
-    """Whose decision the end was (metrics.md D19): a dispute counts as the customer's, a mere API call does not."""
-    ended = subscription.ended_at or subscription.canceled_at or at
-    case = replace(case, ended_at=_earliest(case.ended_at, ended))
-    if subscription.cancel_reason == "payment_failed":
-        return case
-    customers = (
-        subscription.cancel_reason == "payment_disputed"
-        or bool(subscription.cancel_feedback)
-        or subscription.cancel_at_period_end
-    )
-    return replace(
-        case,
-        end_told_by_customer=case.end_told_by_customer or customers,
-        end_asked_at=_earliest(case.end_asked_at, subscription.canceled_at),
-    )
-
-
-def paused_by_choice(subscription: Subscription) -> bool:
-    """Whether somebody paused collection, as opposed to Stripe after a failed payment."""
-    paused = subscription.status == "paused" and subscription.pause_reason not in PAUSED_BY_FAILURE
-    return paused or subscription.pause_behavior is not None
-
-
-def _mrr(subscription: Subscription, at: datetime) -> Amount | None:
-    """What the subscription brings in a month, as far as its snapshot tells."""
-    if not subscription.currency or not subscription.items:
-        return None
-    now = level(items_of(subscription.items), subscription.discounts, LedgerPolicy(), at)
-    return Amount(now.total, subscription.currency + MONTHLY)

@@ -6,11 +6,11 @@ from datetime import datetime
 
 from billing.case import RecoveryCase
 from billing.events.occurrences import InvoiceRead
-from billing.evidence import paused_by_choice
 from billing.money import Amount
 from billing.policy import Policy
 from billing.retry.rules import ALLOWED, Allowed, Ruling
 from billing.retry.schedule import next_attempt
+from billing.subscription_evidence import paused_by_choice
 
 PAYABLE = frozenset({"open", "uncollectible"})
 ENDED = frozenset({"canceled", "incomplete_expired", "unpaid"})
