@@ -101,10 +101,13 @@ def _process(url: str, sandbox: Sandbox, now: datetime) -> subprocess.Popen[str]
 
 
 def places(undisturbed: Loaded, kills: int, seed: int) -> list[Place]:
-    """Where to kill: once while the books are kept, the other times while lists are read; never twice at one line."""
+    """Where to kill: once while the books are kept, the other times while lists are read; never twice at one line.
+
+    Never after the last line but one, where the process might have ended by itself before the kill.
+    """
     dice = random.Random(f"kills {seed}")  # noqa: S311 - dice to be thrown again
     read, booked = len(undisturbed.reading), len(undisturbed.booking)
-    at = [*sorted(dice.sample(range(1, read), kills - 1)), read + dice.randrange(1, max(2, booked))]
+    at = [*sorted(dice.sample(range(1, read), kills - 1)), read + dice.randrange(booked)]
     return [Place(now - before, dice.random()) for before, now in zip([0, *at], at, strict=False)]
 
 
