@@ -57,7 +57,7 @@ def _barred(case: RecoveryCase, policy: Policy) -> str | None:
         return "the customer pays this invoice by hand: there is no card to charge"
     made = len(case.executed) + case.stripe_attempts
     # A method that the customer has just brought was never tried: the cap is about asking the same bank again.
-    if made >= policy.max_attempts and not case.card_changed:
+    if made >= policy.max_attempts and not (case.card_changed and policy.max_attempts):
         return f"{made} attempts were made, {policy.max_attempts} is the cap"
     return None
 
