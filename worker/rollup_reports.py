@@ -96,10 +96,10 @@ def recovered(db: Connection, asked: Asked, period: Period) -> Iterator[Recovere
 def monthly(db: Connection, asked: Asked, period: Period) -> list[Bridge]:
     """The checked netted bridge of every month of a period of whole months. Raises NotAPeriod."""
     months = list(_months(period))
-    moved = {row.month: row._mapping for row in _run(db, asked, _SUMS, b=_month(period.end))}
-    had = dict.fromkeys(("end", "logos", "at_risk", "at_risk_cases"), 0)
-    for number in sorted(month for month in moved if month < _month(period.start)):
-        _, had = _carry(had, moved[number])
+    within = {"a": _month(period.start), "b": _month(period.end)}
+    moved = {row.month: row._mapping for row in _run(db, asked, _SUMS, **within)}
+    nothing = dict.fromkeys(("end", "logos", "at_risk", "at_risk_cases"), 0)
+    _, had = _carry(nothing, _run(db, asked, _BEFORE, a=within["a"]).one()._mapping)
     made = []
     for month in months:
         number = _month(month.start)
@@ -243,7 +243,13 @@ FROM ledger_month WHERE MINE AND month < :b AND UNTIL_AFTER :b AND at_risk_cases
 """
 
 _SUMS = f"""
-SELECT month, {", ".join(SUMMED)} FROM ledger_total WHERE MINE AND cohort = {EVERYBODY} AND month < :b
+SELECT month, {", ".join(SUMMED)} FROM ledger_total WHERE MINE AND cohort = {EVERYBODY} AND month >= :a AND month < :b
+"""
+
+# All months before a period as one: what they changed adds up.
+_BEFORE = f"""
+SELECT {", ".join(f"sum({name}) AS {name}" for name in SUMMED)}
+FROM ledger_total WHERE MINE AND cohort = {EVERYBODY} AND month < :a
 """
 
 _COHORTS = """
