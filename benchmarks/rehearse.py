@@ -18,10 +18,11 @@ from pathlib import Path
 
 BEGAN = time.perf_counter()
 
+from config.settings import OnlyWritten  # noqa: E402
 from worker import logs  # noqa: E402 - the imports are measured
 from worker.rehearsal.play import play  # noqa: E402
 from worker.rehearsal.rehearse import rehearse, without_collector  # noqa: E402
-from worker.rehearsal.stage import Floor, StageSettings  # noqa: E402
+from worker.rehearsal.stage import Floor  # noqa: E402
 from worker.rehearsal.story import EXAMPLES  # noqa: E402
 
 IMPORTED = time.perf_counter() - BEGAN
@@ -33,7 +34,7 @@ def main() -> int:
     asked.add_argument("--times", type=int, default=5)
     asked.add_argument("--policy", type=Path)
     options = asked.parse_args()
-    logs.configure(StageSettings(log_level="error"))
+    logs.configure(OnlyWritten(log_level="error"))
     story = EXAMPLES[options.example]
     seconds = []
     with tempfile.TemporaryDirectory(prefix="reprieve-benchmark-") as folder, without_collector():

@@ -301,3 +301,19 @@ def load(**overrides: Any) -> Settings:
         raise BadSettings("\n".join(lines)) from None
     except ValueError as error:  # a broken reprieve.toml
         raise BadSettings(f"reprieve.toml: {error}") from None
+
+
+class OnlyWritten(Settings):
+    """Settings from the code that makes them and nothing else: neither the environment nor reprieve.toml takes part."""
+
+    model_config = SettingsConfigDict(toml_file=None)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *others: PydanticBaseSettingsSource,
+        **more: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)

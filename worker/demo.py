@@ -20,7 +20,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pydantic import SecretStr
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from sqlalchemy import Select, event, func, select
@@ -31,7 +30,7 @@ from billing.money import Amount
 from billing.report import render
 from billing.report.bridge import Bridge
 from billing.report.period import Period
-from config.settings import Settings
+from config.settings import OnlyWritten
 from sandbox import Dunning, Sandbox
 from worker import logs, report
 from worker import tables as t
@@ -45,23 +44,6 @@ STEP = timedelta(hours=12)  # the longest; what is due earlier is done at its mi
 SIGNING = "whsec_of_the_demo"
 GIVE_UP = timedelta(days=29)  # after this the company's Stripe account ends an unpaid subscription
 SEED = 1
-
-
-class DemoSettings(Settings):
-    """The settings written in this file and nothing else: neither environment nor reprieve.toml."""
-
-    model_config = SettingsConfigDict(toml_file=None)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings,)
 
 
 def run(*, serve: bool, subscriptions: int, days: int, folder: Path | None, port: int) -> int:
@@ -109,7 +91,7 @@ def playing(folder: Path, port: int = 0, start: datetime = START) -> Iterator[De
     """The whole installation and its Stripe, running; both stop at the end."""
     with ExitStack() as stack:
         sb = stack.enter_context(Sandbox(start, SEED, dunning=Dunning(end="cancel", after=GIVE_UP), concurrency=32))
-        settings = DemoSettings(
+        settings = OnlyWritten(
             database_url=f"sqlite:///{folder / 'reprieve.db'}",
             stripe_api_key=SecretStr("rk_test_of_the_demo"),
             stripe_api_base=sb.url,

@@ -18,11 +18,11 @@ from sqlalchemy import select
 from billing.policy import Policy
 from billing.retry.model import BadModel, Model
 from config.policies import BadPolicy, find, in_mode, parse, read
+from config.policy_file import check
 from config.priors import priors
 from config.settings import Settings
 from worker import tables as t
 from worker.db import Database
-from worker.rehearsal.policy_file import check
 from worker.retry_models import InUse
 from worker.store import Owner, insert
 

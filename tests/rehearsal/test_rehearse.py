@@ -10,17 +10,19 @@ from sqlalchemy import func, select
 from typer.testing import CliRunner
 
 from billing.money import Amount
+from config import policy_file
 from config.policies import BadPolicy
+from config.settings import OnlyWritten
 from sandbox import until
 from sandbox.delivery import CALM, Chaos
 from tests.rehearsal.conftest import LADDER
 from tests.world import DAY, world
 from worker import cli
 from worker.app import App
-from worker.rehearsal import paper, policy_file, real, story
+from worker.rehearsal import paper, real, story
 from worker.rehearsal.play import Played, play
 from worker.rehearsal.rehearse import LATE, PASSES, Rehearsal, differences, rehearse
-from worker.rehearsal.stage import Floor, StageSettings
+from worker.rehearsal.stage import Floor
 from worker.rehearsal.story import EXAMPLES, Story
 from worker.schema import metadata
 
@@ -225,7 +227,7 @@ def test_an_unknown_invoice_is_said(sqlite_url: str, tmp_path: Path) -> None:
 
 
 def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
-    settings = StageSettings(database_url=f"sqlite:///{tmp_path / 'none.db'}")
+    settings = OnlyWritten(database_url=f"sqlite:///{tmp_path / 'none.db'}")
     with pytest.raises(LookupError, match="no database yet"):
         real.case_story(settings, "in_nothing")
     assert not (tmp_path / "none.db").exists()

@@ -11,6 +11,7 @@ from billing.case import State
 from billing.events.snapshots import Card, Decline
 from billing.money import Amount
 from billing.policy import Policy
+from config.policy_file import check
 from config.priors import priors
 from sandbox import declines, until
 from sandbox.worlds import WORLDS, failed
@@ -19,7 +20,6 @@ from tests.rehearsal.test_rehearse import command, counted
 from tests.world import DAY, SELF, world
 from worker.rehearsal import table
 from worker.rehearsal.figures import difference, result
-from worker.rehearsal.policy_file import check
 from worker.rehearsal.replay import Past, Reply, by_history_and_model, walk
 from worker.rehearsal.simulate import CAVEAT, charging, in_world, on_history, other_priors
 from worker.tables import attempt

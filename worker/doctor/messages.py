@@ -10,11 +10,11 @@ from pathlib import Path
 from billing.policy import Mode
 from config import policies as files
 from config.messages import languages
+from config.policy_file import check
 from config.settings import Settings
 from worker.channels.email import mail_sender, smtp_server
 from worker.channels.smtp import Conversation, Refused
 from worker.doctor.finding import Answer, Level, Patient
-from worker.rehearsal.policy_file import check
 from worker.rendering import Renderer, TemplateBroken
 from worker.templates.samples import every, in_language
 

@@ -36,7 +36,8 @@ def add(
         json: Json = False,
     ) -> None:
         """Play one case through a policy on a stand-in Stripe; exit code 1 if duplicates or shuffles change it."""
-        from worker.rehearsal import paper, policy_file
+        from config import policy_file
+        from worker.rehearsal import paper
         from worker.rehearsal.rehearse import rehearse as play
 
         with told():
@@ -81,8 +82,9 @@ def _simulate(
     seed: int,
     json: bool,
 ) -> None:
-    from worker.rehearsal import policy_file, table
+    from config import policy_file
     from worker.rehearsal import simulate as simulating
+    from worker.rehearsal import table
 
     tried = policy_file.check(file)
     if worlds:
@@ -121,10 +123,10 @@ def _quietly(settings_of: Callable[[], Settings]) -> Settings:
 
 
 def _quiet() -> None:
+    from config.settings import OnlyWritten
     from worker import logs
-    from worker.rehearsal.stage import StageSettings
 
-    logs.configure(StageSettings(log_level="error"))
+    logs.configure(OnlyWritten(log_level="error"))
 
 
 def _list() -> int:

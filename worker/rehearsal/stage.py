@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 
 import requests
 from pydantic import SecretStr
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from requests.adapters import BaseAdapter
 from requests.structures import CaseInsensitiveDict
 from sqlalchemy import Engine, event
@@ -28,7 +27,7 @@ from sqlalchemy import Engine, event
 from billing.events import known_types
 from billing.retry.model import Model, table_of
 from config.priors import priors
-from config.settings import Settings
+from config.settings import OnlyWritten
 from sandbox import Sandbox
 from sandbox.delivery import CALM, Chaos
 from sandbox.issuer import Issuer, Request, Verdict, verdict
@@ -46,23 +45,6 @@ from worker.web import webhook
 
 SIGNING = "whsec_of_the_rehearsal"
 SELF = Owner("self", False)
-
-
-class StageSettings(Settings):
-    """The settings written in this file and nothing else: neither environment nor reprieve.toml."""
-
-    model_config = SettingsConfigDict(toml_file=None)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings,)
 
 
 class StoryBank(Issuer):
@@ -225,7 +207,7 @@ def stage(
     bank = StoryBank(story)
     floor.clear()
     with Sandbox(start, seed, chaos=chaos, issuer=bank, listen=False) as sb:
-        settings = StageSettings(
+        settings = OnlyWritten(
             database_url=f"sqlite:///{floor.database}",
             stripe_api_key=SecretStr("rk_test_of_the_rehearsal"),
             stripe_api_base=sb.url,

@@ -1,4 +1,4 @@
-"""A policy file that is tried out: its mistakes are named with line and key before anything is played."""
+"""A policy file that an operator wrote: its mistakes are named with line and key before it is put to use."""
 
 from __future__ import annotations
 
