@@ -209,6 +209,8 @@ class RecoveryCase:
     unlinked: tuple[Told, ...] = ()  # of the customer's payments whose invoice is not known yet
     attempts: tuple[Attempt, ...] = ()
     notices: tuple[tuple[str, str], ...] = ()  # (step, outcome), in order of step
+    notices_at: tuple[tuple[str, datetime], ...] = ()  # (step, when it ended), in order of step
+    sold: tuple[str, ...] = ()  # ids of the prices and products that the subscription had
 
     @property
     def live(self) -> bool:

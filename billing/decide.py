@@ -16,7 +16,8 @@ from billing.actions import Action, Kind, backup_key, deadline_key, look_key, no
 from billing.case import Past, RecoveryCase, settle
 from billing.events.occurrences import Answer, Event, InvoiceFailed
 from billing.evidence import learn
-from billing.notices.sequence import ASKING, Due, due_notices
+from billing.notices.due import AFTER_TRY, Due, Facts, due_notices
+from billing.notices.sequence import Via
 from billing.policy import Policy
 from billing.retry.schedule import Wait, held_until, next_attempt
 
@@ -41,11 +42,12 @@ def decide(
     now: datetime,
     remembered: Sequence[Event] = (),
     past: tuple[Past, ...] = (),
+    facts: Facts = Facts(),
 ) -> Decision:
     """Add `event` to what is known of `case` and say what follows. Total: every event gives a decision.
 
     For a case that this event opens, `remembered` is what was learnt earlier and may concern it, and `past` are the
-    earlier failures of its customer.
+    earlier failures of its customer. `facts` is what messages depend on and no event tells.
     """
     if case is None:
         case, because = opened(event, policy)
@@ -55,7 +57,7 @@ def decide(
         for earlier in remembered:
             case = learn(case, earlier, policy)
     case = settle(learn(case, event, policy))
-    return Decision(case, plan(case, policy, now), case.because)
+    return Decision(case, plan(case, policy, now, facts), case.because)
 
 
 # ---------------------------------------------------------------- which invoice is a case
@@ -94,23 +96,23 @@ def opened(event: Event, policy: Policy) -> tuple[RecoveryCase | None, str]:
 # ---------------------------------------------------------------- what should be waiting now
 
 
-def plan(case: RecoveryCase, policy: Policy, now: datetime) -> tuple[Action, ...]:
+def plan(case: RecoveryCase, policy: Policy, now: datetime, facts: Facts = Facts()) -> tuple[Action, ...]:
     """Everything that should wait for this case; the keys are stable, so planning again changes only what changed."""
 
     def action(key: str, kind: Kind, due: datetime, because: str, **detail: str | int) -> Action:
         return Action(key, kind, due, because, case.invoice, case.customer, detail)
 
+    wait = next_attempt(case, policy, now) if case.live else Wait(None, case.because)
     wanted = [
-        action(notice_key(case.invoice, step), Kind.NOTICE, due, because, step=step)
-        for step, due, because in (_notices(case, policy, now) if policy.mode.sends else ())
+        action(notice_key(case.invoice, due.step), Kind.NOTICE, due.at, due.because, **_told(due))
+        for due in (notices(case, policy, now, facts, wait) if policy.mode.sends else ())
     ]
     if not case.live:
         return tuple(wanted)
     wanted.append(action(deadline_key(case.invoice), Kind.DEADLINE, case.deadline, "the recovery window ends"))
     if look := _look(case):
-        due, because = look
-        wanted.append(action(look_key(case.invoice, due), Kind.LOOK, due, because))
-    wait = next_attempt(case, policy, now)
+        looked, because = look
+        wanted.append(action(look_key(case.invoice, looked), Kind.LOOK, looked, because))
     if wait.until:
         n = len(case.attempts) + 1
         key = backup_key(case.invoice, n) if wait.backup else retry_key(case.invoice, n)
@@ -118,14 +120,27 @@ def plan(case: RecoveryCase, policy: Policy, now: datetime) -> tuple[Action, ...
     return tuple(wanted)
 
 
-def _notices(case: RecoveryCase, policy: Policy, now: datetime) -> list[Due]:
-    """The messages to send; those that ask for money wait while the customer's promise stands."""
-    held = held_until(case, policy)
-    found = due_notices(case, policy.notice_delay, now)
-    if held is None:
-        return list(found)
-    later = (due._replace(at=max(due.at, held)) if due.step in ASKING else due for due in found)
-    return [due for due in later if due.step not in ASKING or due.at < case.deadline]
+def notices(
+    case: RecoveryCase, policy: Policy, now: datetime, facts: Facts = Facts(), wait: Wait | None = None
+) -> tuple[Due, ...]:
+    """The messages that should be waiting; those that ask for money wait while the customer's promise stands.
+
+    `wait` is the next attempt, where it was worked out already.
+    """
+    ours = (wait or next_attempt(case, policy, now)).until if case.live else None
+    tries = [at for at in (ours, case.stripe_next_attempt) if at and at + AFTER_TRY >= now]
+    facts = replace(facts, held_until=held_until(case, policy), next_try=min(tries, default=None))
+    return due_notices(case, policy.sequence, facts, now)
+
+
+def _told(due: Due) -> dict[str, str | int]:
+    """What is kept with a message; the usual one is an e-mail to the address at Stripe, said as its step is called."""
+    told: dict[str, str | int] = {"step": due.step}
+    if due.step != due.template:
+        told["template"] = due.template.value
+    if due.via is not Via.EMAIL:
+        told["via"] = due.via.value
+    return {**told, "to": due.to} if due.to else told
 
 
 def _foretold(wait: Wait) -> dict[str, str | int]:

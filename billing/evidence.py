@@ -96,7 +96,7 @@ def _added(case: RecoveryCase, event: Event) -> RecoveryCase:
         case DeadlinePassed(invoice=invoice_id) if invoice_id == case.invoice:
             return replace(case, expired_at=case.deadline)
         case NoticeEnded(invoice=invoice_id, step=step, outcome=outcome) if invoice_id == case.invoice:
-            return replace(case, notices=tuple(sorted({**dict(case.notices), step: outcome}.items())))
+            return _noticed(case, step, outcome, at)
         case _:
             return case
 
@@ -133,6 +133,12 @@ def _concluded(before: RecoveryCase, case: RecoveryCase, policy: Policy) -> Reco
 
 def _latest(known: datetime | None, at: datetime) -> datetime:
     return at if known is None else max(known, at)
+
+
+def _noticed(case: RecoveryCase, step: str, outcome: str, at: datetime) -> RecoveryCase:
+    outcomes = {**dict(case.notices), step: outcome}
+    ends = {**dict(case.notices_at), step: at}
+    return replace(case, notices=tuple(sorted(outcomes.items())), notices_at=tuple(sorted(ends.items())))
 
 
 def _method(case: RecoveryCase, method: str | None, at: datetime) -> RecoveryCase:

@@ -12,6 +12,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from billing.declines import DeclineClass, DeclineTable
+from billing.notices.sequence import Sequence, plain
 from billing.retry.model import Model
 from billing.retry.rules import NetworkRule
 
@@ -84,8 +85,14 @@ class Policy:
     retry: Retry = Retry()
     zones: Mapping[str, str] = field(default_factory=dict)  # country -> time zone in which most of its people live
     model: Model | None = None  # the one in use when the question is asked; never stored with the policy
+    messages: Sequence | None = None  # None: one message after `notice_delay`, and thanks
     backup_methods: bool = False  # charge another saved method of the customer once the default one cannot be
 
     @property
     def id(self) -> str:
         return f"{self.name}@{self.version}"
+
+    @property
+    def sequence(self) -> Sequence:
+        """Which messages it sends, and when."""
+        return self.messages or plain(self.notice_delay)

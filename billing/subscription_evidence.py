@@ -35,6 +35,7 @@ def subscription_says(case: RecoveryCase, subscription: Subscription, at: dateti
     case = replace(
         case,
         interval=min(filter(None, (case.interval, *intervals)), default=None),
+        sold=tuple(sorted({*case.sold, *_sold(subscription)})),
         began_at=earliest(case.began_at, subscription.started_at or subscription.created),
     )
     mrr = _mrr(subscription, at)
@@ -65,6 +66,10 @@ def paused_by_choice(subscription: Subscription) -> bool:
     """Whether somebody paused collection, as opposed to Stripe after a failed payment."""
     paused = subscription.status == "paused" and subscription.pause_reason not in PAUSED_BY_FAILURE
     return paused or subscription.pause_behavior is not None
+
+
+def _sold(subscription: Subscription) -> set[str]:
+    return {name for item in subscription.items for name in (item.price, item.product) if name}
 
 
 def _mrr(subscription: Subscription, at: datetime) -> Amount | None:

@@ -1,17 +1,18 @@
-"""Which message is due when. Sequences as policy data will replace the table at the end; the callers stay.
+"""A sequence: which messages a policy has, when each is due, by which channel, to whom and under which conditions.
 
-`due_notices` is asked at every decision and must give the same answer for the same evidence: what it no longer names
-is taken back from the outbox.
+A sequence is data (`[messages]` of a policy file, read by config/policies/messages.py). When a step of it is due for
+one case is worked out in `due.py`; what the messages say is in config/messages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
-from typing import NamedTuple
 
-from billing.case import RecoveryCase, State
+from billing.case import State
+from billing.declines import DeclineClass
 
 
 class Step(StrEnum):
@@ -49,48 +50,129 @@ AFTER_THE_END = frozenset({Step.ENDED, Step.LATE_RESCUE})
 AHEAD = frozenset({Step.CARD_EXPIRING, Step.RENEWAL_COMING, Step.METHOD_MISSING})  # nothing has failed
 
 SILENT = frozenset({State.HELD, State.PAUSED})  # live, and nothing is sent
-MAY_HAVE_REACHED = frozenset(
-    {"accepted", "unknown"}
-)  # handed over, as far as anybody can say (worker.channels.Outcome)
-HOUR = timedelta(hours=1)
-THANKS_WITHIN = timedelta(days=3)  # later thanks would puzzle more than please
+MERGED = "merged"  # another message named this invoice too
+# Handed over, as far as anybody can say (worker.channels.Outcome).
+MAY_HAVE_REACHED = frozenset({"accepted", "unknown", MERGED})
 
 
-class Due(NamedTuple):
-    step: Step
-    at: datetime
-    because: str
+class On(StrEnum):
+    """What a step counts its time from."""
+
+    FAILURE = "failure"
+    BEFORE_RETRY = "before_retry"
+    AFTER_RETRY = "after_retry"
+    BEFORE_DEADLINE = "before_deadline"
+    PROMISE_DAY = "promise_day"
+    PROMISE_BROKEN = "promise_broken"
+    RECOVERED = "recovered"
+    LOST = "lost"
+    LATE_RESCUE = "late_rescue"
 
 
-def due_notices(case: RecoveryCase, delay: timedelta, now: datetime) -> tuple[Due, ...]:
-    """The messages that should be waiting for this case, soonest first; `at` may lie ahead or behind.
-
-    `delay` is the silent time after the first failure, in which many payments mend themselves. A step that ended, in
-    whatever way, is never named again.
-    """
-    found = (rule(case, delay, now) for step, rule in RULES.items() if case.notice(step) is None)
-    return tuple(sorted(filter(None, found), key=lambda due: (due.at, due.step)))
-
-
-def _payment_failed(case: RecoveryCase, delay: timedelta, now: datetime) -> Due | None:
-    at = case.failed_at + delay
-    if not case.live or case.state in SILENT or max(at, now) >= case.deadline:
-        return None
-    if case.processing_at and case.processing_at >= case.last_failed_at:
-        return None  # a payment is under way: "it failed" may be wrong by the time it is read
-    return Due(Step.PAYMENT_FAILED, at, f"first message, {delay / HOUR:g} hours after the payment failed")
-
-
-def _recovered(case: RecoveryCase, _delay: timedelta, now: datetime) -> Due | None:
-    outcome = case.notice(Step.PAYMENT_FAILED)
-    if case.state is not State.RECOVERED or case.paid_at is None or outcome not in MAY_HAVE_REACHED:
-        return None
-    if now - case.paid_at > THANKS_WITHIN:
-        return None
-    return Due(Step.RECOVERED, case.paid_at, f"paid after the first message was handed over ({outcome})")
-
-
-RULES: dict[Step, Callable[[RecoveryCase, timedelta, datetime], Due | None]] = {
-    Step.PAYMENT_FAILED: _payment_failed,
-    Step.RECOVERED: _recovered,
+WHEN: dict[On, str] = {
+    On.FAILURE: "after the first failure",
+    On.BEFORE_RETRY: "before the next attempt",
+    On.AFTER_RETRY: "after an attempt of ours or Stripe's was declined",
+    On.BEFORE_DEADLINE: "before the recovery window ends",
+    On.PROMISE_DAY: "before the end of the day that the customer promised",
+    On.PROMISE_BROKEN: "after that day and its grace passed without the money",
+    On.RECOVERED: "after the payment",
+    On.LOST: "after the subscription ended for want of payment",
+    On.LATE_RESCUE: "after a payment method was added that comes too late",
 }
+BACKWARDS = frozenset({On.BEFORE_RETRY, On.BEFORE_DEADLINE, On.PROMISE_DAY})  # their time lies ahead of what they name
+
+
+class Via(StrEnum):
+    EMAIL = "email"
+    SMS = "sms"
+    CHAT = "chat"  # the team's own rooms, not the customer
+    IN_APP = "in_app"  # nothing is sent: a wall begins
+
+
+class Audience(StrEnum):
+    BILLING = "billing"  # the address at Stripe, and the billing contacts
+    OWNER = "owner"  # the account's owners; where none is known, the address at Stripe
+    TEAM = "team"  # everybody known at the customer
+
+
+@dataclass(frozen=True, slots=True)
+class Only:
+    """For which cases a step is. What stands at its default asks for nothing; amounts are minor units by currency."""
+
+    declines: frozenset[DeclineClass] = frozenset()
+    min_amount: Mapping[str, int] = field(default_factory=dict)
+    max_amount: Mapping[str, int] = field(default_factory=dict)
+    products: frozenset[str] = frozenset()  # ids of prices or products
+    countries: frozenset[str] = frozenset()
+    min_tenure: timedelta | None = None
+    max_tenure: timedelta | None = None
+    engaged: bool | None = None  # whether the customer did something on the recovery page since the failure
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One step. `after` counts from `on`, or back from it for those in BACKWARDS; `wall` is for in_app steps."""
+
+    name: str
+    template: Step
+    on: On = On.FAILURE
+    after: timedelta = timedelta(0)
+    via: tuple[Via, ...] = (Via.EMAIL,)
+    audience: Audience = Audience.BILLING
+    only: Only = Only()
+    wall: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """`quiet`: hours (from, to) on the customer's clock without messages. `at_most` messages that ask reach one
+    address within `per`, over all cases of its customer; 0: as many as the steps say."""
+
+    steps: tuple[Planned, ...]
+    silent: timedelta = timedelta(0)  # no message that asks before this has passed since the failure
+    patient: timedelta = timedelta(0)  # the same for failures that usually mend themselves, if longer
+    hold: timedelta = timedelta(0)  # a message waits for an attempt that is due within this
+    at_most: int = 0
+    per: timedelta = timedelta(days=7)
+    quiet: tuple[float, float] | None = None
+    weekdays: bool = False  # none on Saturdays and Sundays
+    merge: bool = False  # one message names all open invoices of a customer
+
+
+def plain(delay: timedelta) -> Sequence:
+    """What a policy without `[messages]` has: word of the failure, and thanks to those who were told of it."""
+    return Sequence((Planned("payment_failed", Step.PAYMENT_FAILED, after=delay), THANKS))
+
+
+THANKS = Planned("recovered", Step.RECOVERED, On.RECOVERED)
+
+
+def label_of(step: str, via: str, to: str) -> str:
+    """What one message of a step is called in keys, rows and evidence: the usual one as its step.
+
+    `to` stands for a contact of the customer; it is empty for the address at Stripe.
+    """
+    return ":".join(filter(None, (step, "" if via == Via.EMAIL else via, to)))
+
+
+def track_of(label: str) -> str:
+    """Who is written to, and by which way, under this label."""
+    return label.partition(":")[2]
+
+
+def person_of(label: str) -> str:
+    """The contact who is written to under this label; empty for the customer's own address and number."""
+    last = label.rpartition(":")[2] if ":" in label else ""
+    return "" if last in list(Via) else last
+
+
+def span(time: timedelta) -> str:
+    """`3 days`, `1 day`, `12 hours`, `at once`: a span of time as people say it."""
+    if not time:
+        return "at once"
+    for unit, name in ((timedelta(days=1), "day"), (timedelta(hours=1), "hour"), (timedelta(minutes=1), "minute")):
+        if time >= unit:
+            number = round(time / unit, 2)
+            return f"{number:g} {name}{'' if number == 1 else 's'}"
+    return f"{time.total_seconds():g} seconds"
