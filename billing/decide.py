@@ -16,7 +16,7 @@ from billing.actions import Action, Kind, backup_key, deadline_key, look_key, no
 from billing.case import Past, RecoveryCase, settle
 from billing.events.occurrences import Answer, Event, InvoiceFailed
 from billing.evidence import learn
-from billing.notices.due import AFTER_TRY, Due, Facts, due_notices
+from billing.notices.due import AFTER_TRY, Due, Facts, Passed, weigh
 from billing.notices.sequence import Via
 from billing.policy import Policy
 from billing.retry.schedule import Wait, held_until, next_attempt
@@ -105,7 +105,8 @@ def plan(case: RecoveryCase, policy: Policy, now: datetime, facts: Facts = Facts
     wait = next_attempt(case, policy, now) if case.live else Wait(None, case.because)
     wanted = [
         action(notice_key(case.invoice, due.step), Kind.NOTICE, due.at, due.because, **_told(due))
-        for due in (notices(case, policy, now, facts, wait) if policy.mode.sends else ())
+        for due in weighed(case, policy, now, facts, wait)
+        if isinstance(due, Due) and policy.mode.sends
     ]
     if not case.live:
         return tuple(wanted)
@@ -120,17 +121,17 @@ def plan(case: RecoveryCase, policy: Policy, now: datetime, facts: Facts = Facts
     return tuple(wanted)
 
 
-def notices(
+def weighed(
     case: RecoveryCase, policy: Policy, now: datetime, facts: Facts = Facts(), wait: Wait | None = None
-) -> tuple[Due, ...]:
-    """The messages that should be waiting; those that ask for money wait while the customer's promise stands.
+) -> tuple[Due | Passed, ...]:
+    """Every message that did not end yet, with its time or the reason why not; those that ask wait for a promise.
 
     `wait` is the next attempt, where it was worked out already.
     """
     ours = (wait or next_attempt(case, policy, now)).until if case.live else None
     tries = [at for at in (ours, case.stripe_next_attempt) if at and at + AFTER_TRY >= now]
     facts = replace(facts, held_until=held_until(case, policy), next_try=min(tries, default=None))
-    return due_notices(case, policy.sequence, facts, now)
+    return weigh(case, policy.sequence, facts, now)
 
 
 def _told(due: Due) -> dict[str, str | int]:

@@ -151,6 +151,10 @@ class Settings(ChannelSettings):
         None,
         description="A CSV file of what you know of customers: customer, gtm_motion, pricing_model, country, account.",
     )
+    contacts_csv: Path | None = Field(
+        None,
+        description="A CSV file of whom else to write to: customer, email, role (billing, owner, member), language.",
+    )
     acv_bands: str = Field(
         "article-001",
         description="Bands of contract value: article-001, article-002, article-003, or your own as name:edge pairs.",

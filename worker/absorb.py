@@ -19,7 +19,8 @@ from billing.events import Event
 from billing.events.occurrences import CustomerSeen, InvoiceFailed, InvoiceRead
 from billing.events.snapshots import Customer
 from billing.memory import invoice_of, kept, subscription_of
-from worker import cards, store, tidings
+from billing.notices.due import Facts
+from worker import cards, people, store, tidings
 from worker.app import App
 from worker.outbox import Claim
 from worker.store import Owner
@@ -44,7 +45,11 @@ def absorb(app: App, db: Connection, owner: Owner, events: Sequence[Event]) -> l
     plans: dict[str, tuple[RecoveryCase, tuple[Action, ...]]] = {}
     reasons = []
     new = [case for event in events if invoice_of(event) not in cases and (case := opened(event, policy)[0])]
-    known = _Known(store.recall(db, owner, new), store.past_of(db, owner, new))
+    used = {case.policy for case in cases.values()}
+    policies = [policy, *(app.policies.of(owner.account, owner.livemode, id) for id in sorted(used - {policy.id}))]
+    whom = [case.customer for case in (*cases.values(), *new) if case.customer]
+    facts = people.facts_of(db, app.settings, owner, whom, policies)
+    known = _Known(store.recall(db, owner, new), store.past_of(db, owner, new), facts)
     for event in events:
         decisions = _decide(app, cases, event, known, now)
         for decision in decisions:
@@ -71,7 +76,9 @@ def absorb_one(app: App, db: Connection, owner: Owner, event: Event) -> Recovery
 def replan(app: App, db: Connection, owner: Owner, case: RecoveryCase, not_before: datetime) -> None:
     """Plan a case anew without an event; nothing that was just refused comes back before `not_before`."""
     now = app.now()
-    wanted = plan(case, app.policies.of(case.account, case.livemode, case.policy), now)
+    policy = app.policies.of(case.account, case.livemode, case.policy)
+    facts = people.facts_of(db, app.settings, owner, filter(None, [case.customer]), [policy])
+    wanted = plan(case, policy, now, facts.get(case.customer or "", Facts()))
     later = tuple(
         action if action.kind is not Kind.RETRY or action.due_at > now else action.at(not_before) for action in wanted
     )
@@ -80,10 +87,14 @@ def replan(app: App, db: Connection, owner: Owner, case: RecoveryCase, not_befor
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What cases that are opened now have behind them, by invoice."""
+    """What cases have behind and beside them, by invoice."""
 
     remembered: Mapping[str, Sequence[Event]]
     past: Mapping[str, tuple[Past, ...]]
+    facts: Mapping[str, Facts]  # by customer
+
+    def of(self, customer: str | None) -> Facts:
+        return self.facts.get(customer or "", Facts())
 
 
 def _decide(app: App, cases: dict[str, RecoveryCase], event: Event, known: _Known, now: datetime) -> list[Decision]:
@@ -92,8 +103,18 @@ def _decide(app: App, cases: dict[str, RecoveryCase], event: Event, known: _Know
     if not concerned:
         policy = app.policies.current(event.account, event.livemode)
         invoice = invoice_of(event) or ""
-        return [decide(None, event, policy, now, known.remembered.get(invoice, ()), known.past.get(invoice, ()))]
-    return [decide(case, event, app.policies.of(case.account, case.livemode, case.policy), now) for case in concerned]
+        remembered, past = known.remembered.get(invoice, ()), known.past.get(invoice, ())
+        return [decide(None, event, policy, now, remembered, past, known.of(event.customer))]
+    return [
+        decide(
+            case,
+            event,
+            app.policies.of(case.account, case.livemode, case.policy),
+            now,
+            facts=known.of(case.customer),
+        )
+        for case in concerned
+    ]
 
 
 def _concerns(event: Event, case: RecoveryCase) -> bool:

@@ -7,6 +7,7 @@ no row, and the old owner stops. Leases run on the database's clock, due times o
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, or_, select, text, update
 
 from billing.actions import Kind
-from billing.case import LIVE
+from billing.case import LIVE, State
 from worker.columns import Instant, db_in, db_now
 from worker.store import Owner
 from worker.switch import stopped_here
@@ -95,11 +96,14 @@ def mine(claim: Claim) -> ColumnElement[bool]:
     return and_(action.c.id == claim.id, action.c.token == claim.token, action.c.state.in_(("claimed", "sending")))
 
 
-def intend(db: Connection, claim: Claim, *, live_case: bool) -> None:
-    """Say that the act follows now. Refused, as Lost, if the claim was lost, or the case ended, or a stop stands."""
+def intend(db: Connection, claim: Claim, *, live_case: bool, states: Iterable[State] = LIVE) -> None:
+    """Say that the act follows now. Refused, as Lost, if the claim was lost, or the case ended, or a stop stands.
+
+    `states`: those of the case in which the act is right, if it depends on the case at all.
+    """
     allowed = and_(mine(claim), ~stopped_here())
     if live_case:
-        alive = [state.value for state in LIVE]
+        alive = [state.value for state in states]
         allowed = and_(
             allowed,
             select(recovery_case.c.invoice)

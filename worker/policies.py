@@ -21,6 +21,7 @@ from config.policies import BadPolicy, find, in_mode, parse, read
 from config.policy_file import check
 from config.priors import priors
 from config.settings import Settings
+from worker import people
 from worker import tables as t
 from worker.db import Database
 from worker.retry_models import InUse
@@ -39,7 +40,11 @@ class Policies:
         self._models = InUse()
 
     def load(self) -> None:
-        """Read the configured policies and store those that are new. Raises BadPolicy, with the line of the mistake."""
+        """Read the configured policies and store those that are new. Raises BadPolicy, with the line of the mistake.
+
+        The file of contacts is read too, since messages are planned with both. Raises BadContacts.
+        """
+        people.known(self._settings)
         try:
             priors()
         except BadModel as error:

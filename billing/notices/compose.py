@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
 from urllib.parse import urlsplit
@@ -27,6 +27,7 @@ Context = Mapping[str, str | int]
 
 STRIPE_HOSTS = frozenset({"invoice.stripe.com", "pay.stripe.com", "billing.stripe.com"})
 LONGEST_NAME, LONGEST_LINK = 60, 2000
+MOST_NUMBERS = 6
 
 INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})  # control, format, surrogates, private use, separators
 JOINERS = frozenset("\u200c\u200d")  # Persian, Indic scripts and emoji are written with them
@@ -112,14 +113,16 @@ def compose(
     tell: Tell | None = None,
     next_try: datetime | None = None,
     open_invoices: int = 1,
+    others: Sequence[RecoveryCase] = (),
     promised_on: date | None = None,
     habits: Habits = Habits(),
 ) -> Notice | Skip:
     """The message of this step about a case as it is now, or about what lies ahead; or why there is none.
 
     `link` is the hosted page of the same invoice at Stripe. `tell` is what the decline table lets the customer hear;
-    without it the usual word of the decline class. `next_try` is the next planned attempt, ours or Stripe's. Days are
-    those of the customer's calendar.
+    without it the usual word of the decline class. `next_try` is the next planned attempt, ours or Stripe's. `others`
+    are further cases of the customer, in the same currency, that the message speaks of too: it then names every invoice
+    and the total. Days are those of the customer's calendar.
     """
     if not person.email:
         return Skip("the customer has no e-mail address")
@@ -136,7 +139,7 @@ def compose(
     context: dict[str, str | int] = {
         "merchant": clean(merchant),
         "name": name if _greetable(name) else "",
-        **_owed(about, card),
+        **_owed(about, others, card),
         "url": url,
         "host": urlsplit(url).hostname or "",
     }
@@ -146,7 +149,7 @@ def compose(
             "reason": reason_of(about, tell).value,
             "next_try": _next_try(about, next_try, now, zone),
             **_until(about.deadline, now, zone),
-            "count": max(open_invoices, 1),
+            "count": max(open_invoices, 1 + len(others)),
         }
         if because := _not_today(step, about.deadline, now, zone):
             return Skip(because)
@@ -190,17 +193,24 @@ def _not_today(step: Step, deadline: datetime, now: datetime, zone: tzinfo) -> s
     return "no day is left" if step is Step.BEFORE_DEADLINE and not left else ""
 
 
-def _owed(about: RecoveryCase | Ahead, card: Card | None) -> dict[str, str | int]:
-    """How much, for which invoice, and from which card."""
+def _owed(about: RecoveryCase | Ahead, others: Sequence[RecoveryCase], card: Card | None) -> dict[str, str | int]:
+    """How much, for which invoices, and from which card."""
     case = about if isinstance(about, RecoveryCase) else None
+    total = (about.amount.minor if about.amount else 0) + sum(other.amount.minor for other in others)
     brand = (card and card.brand) or (case and case.brand) or ""
     return {
-        "amount": about.amount.minor if about.amount else 0,
+        "amount": total,
         "currency": about.amount.currency if about.amount else "usd",
-        "invoice": clean(case.number) if case else "",
+        "invoice": _numbers(case, *others) if case else "",
         "brand": BRANDS.get(brand, ""),
         "last4": card.last4 if card and card.last4 and re.fullmatch(r"[0-9]{4}", card.last4) else "",
     }
+
+
+def _numbers(*cases: RecoveryCase) -> str:
+    """The numbers of these invoices, at most so many of them that a line can hold."""
+    numbers = [number for case in cases if (number := clean(case.number))]
+    return ", ".join(numbers[:MOST_NUMBERS]) + (" …" if len(numbers) > MOST_NUMBERS else "")
 
 
 def _until(deadline: datetime, now: datetime, zone: tzinfo) -> dict[str, str | int]:
@@ -246,7 +256,7 @@ def _greetable(name: str) -> bool:
     return bool(name) and not name.endswith("…") and not re.search(r"[@/:\\<>{}]|\.\w|www", name, re.IGNORECASE)
 
 
-def dedup_key(case: RecoveryCase, step: Step, channel: str, recipient_hash: str) -> str:
+def dedup_key(case: RecoveryCase, step: str, channel: str, recipient_hash: str) -> str:
     """One message in the world: the same case, step, channel and mailbox give the same key, whatever the template."""
     world = "live" if case.livemode else "test"
     return ":".join(("nt1", case.account, world, case.invoice, step, channel, recipient_hash))

@@ -17,6 +17,7 @@ from billing.declines import RETRYABLE, BadDeclineTable, DeclineClass, DeclineTa
 from billing.policy import Mode, Policy, Retry, Strategy
 from billing.retry.rules import NetworkRule
 from config.network_rules import BadNetworkRules, network_rules
+from config.policies.messages import Messages
 from config.zones import zones
 
 HERE = Path(__file__).parent
@@ -72,10 +73,11 @@ class _File(BaseModel):
     max_attempts: int = Field(ge=0, le=15)  # 15 in 30 days is Visa's older and safe cap
     min_gap_hours: float = Field(ge=1, le=24 * 30)
     stripe_distance_hours: float = Field(ge=0, le=24 * 30)
-    notice_delay_hours: float = Field(ge=0, le=24 * 30)
+    notice_delay_hours: float | None = Field(None, ge=0, le=24 * 30)  # of a policy without [messages]
     after_card_change_minutes: float = Field(ge=0, le=24 * 60)
     backup_methods: bool = False
     retry: _Retry = _Retry()
+    messages: Messages | None = None
     ladders: dict[DeclineClass, tuple[Days, ...]]
 
     @model_validator(mode="after")
@@ -87,7 +89,15 @@ class _File(BaseModel):
                 raise ValueError(f"ladders.{kind}: the days must rise")
             if rungs and rungs[-1] >= self.window_days:
                 raise ValueError(f"ladders.{kind}: day {rungs[-1]:g} is after the window of {self.window_days:g} days")
+        if (self.notice_delay_hours is None) == (self.messages is None):
+            raise ValueError("notice_delay_hours: wanted without [messages], and only then")
+        if self.messages and (wrong := self.messages.mistakes(timedelta(days=self.window_days))):
+            raise ValueError("\n".join(wrong))
         return self
+
+    @property
+    def first_message(self) -> timedelta:
+        return self.messages.first if self.messages else timedelta(hours=self.notice_delay_hours or 0)
 
 
 def parse(body: Mapping[str, Any], where: str) -> Policy:
@@ -95,7 +105,11 @@ def parse(body: Mapping[str, Any], where: str) -> Policy:
     try:
         file = _File.model_validate(dict(body))
     except ValidationError as error:
-        lines = [f"{where}: {'.'.join(map(str, e['loc'])) or 'policy'}: {e['msg']}" for e in error.errors()]
+        lines = [
+            f"{where}: {'.'.join(map(str, e['loc'])) or 'policy'}: {said}"
+            for e in error.errors()
+            for said in e["msg"].splitlines()
+        ]
         raise BadPolicy("\n".join(lines)) from None
     ladders = {kind: tuple(timedelta(days=day) for day in rungs) for kind, rungs in file.ladders.items()}
     return Policy(
@@ -109,7 +123,8 @@ def parse(body: Mapping[str, Any], where: str) -> Policy:
         min_gap=timedelta(hours=file.min_gap_hours),
         stripe_distance=timedelta(hours=file.stripe_distance_hours),
         after_card_change=timedelta(minutes=file.after_card_change_minutes),
-        notice_delay=timedelta(hours=file.notice_delay_hours),
+        notice_delay=file.first_message,
+        messages=file.messages.value if file.messages else None,
         rules=_rules(),
         retry=file.retry.value,
         zones=zones(),
