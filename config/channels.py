@@ -117,6 +117,15 @@ class ChannelSettings(BaseSettings):
     sms_url: SecretStr | None = Field(
         None, description="Apprise address of an SMS service with {to} for the number. Needs reprieve[chat]."
     )
+    twilio_auth_token: SecretStr | None = Field(
+        None, description="Auth token of Twilio, which signs answers to /hooks/sms/twilio; none: off."
+    )
+    sms_hook_secret: SecretStr | None = Field(
+        None, description="At least 24 characters; what another SMS service shows to /hooks/sms/generic; none: off."
+    )
+    sms_start_counts: bool = Field(
+        False, description="Whether START gives back the consent that STOP from the same number had ended."
+    )
 
     outgoing_webhooks: tuple[Endpoint, ...] = Field(
         (), description="Your own systems that are told what happens, as [[outgoing_webhooks]] in reprieve.toml."
@@ -127,7 +136,7 @@ class ChannelSettings(BaseSettings):
     def _list(cls, value: Any) -> Any:
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
-    @field_validator("suppression_secret", "in_app_secret", "postmark_secret")
+    @field_validator("suppression_secret", "in_app_secret", "postmark_secret", "twilio_auth_token", "sms_hook_secret")
     @classmethod
     def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value().strip()) < SHORTEST_SECRET:

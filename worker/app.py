@@ -13,6 +13,7 @@ from config.settings import Settings
 from worker.channels import Channel
 from worker.channels.chat import Chat, Sms
 from worker.channels.email import EmailChannel, mail_sender, smtp_server
+from worker.channels.fuse import Fuse
 from worker.channels.mailbox import MailboxChannel
 from worker.db import Database
 from worker.policies import Policies
@@ -85,4 +86,4 @@ def _channels(settings: Settings, now: Callable[[], datetime]) -> dict[str, Chan
         found["chat"] = Chat(settings.chat_urls)
     if settings.sms_url:
         found["sms"] = Sms(settings.sms_url)
-    return found
+    return {name: Fuse(channel) for name, channel in found.items()}

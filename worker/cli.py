@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker import channel_commands, ledger_commands, retry_commands, template_commands
+from worker import channel_commands, consent_commands, ledger_commands, retry_commands, template_commands
 from worker.rehearsal import commands as rehearsal_commands
 from worker.reports import options
 
@@ -90,6 +90,7 @@ main.add_typer(ledger_commands.ledger(_app), name="ledger")
 main.add_typer(template_commands.templates(_app), name="templates")
 main.add_typer(channel_commands.mail(_app), name="mail")
 main.add_typer(channel_commands.webhooks(_app), name="webhooks")
+main.add_typer(consent_commands.consent(_app), name="consent")
 main.add_typer(retry_commands.retries(_app), name="retries")
 rehearsal_commands.add(main, _settings, _told)
 

@@ -18,6 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.types import Integer
 
 from worker import channel_tables as _of_channels  # noqa: F401  # they belong to the same metadata
+from worker import consent_tables as _of_consent  # noqa: F401
 from worker import link_tables as _of_links  # noqa: F401
 from worker.card_tables import card_budget as card_budget
 from worker.card_tables import declined_charge as declined_charge

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from tests.channels.conftest import MESSAGE
 from tests.channels.listener import Listener
-from worker.channels import Outcome, chat
+from worker.channels import Handed, Outcome, chat
 from worker.channels.chat import Chat, Sms, asks_to_stop
 
 pytest.importorskip("apprise", reason="the optional part reprieve[chat] is not installed")
@@ -64,7 +64,33 @@ def test_an_sms_goes_to_one_number_and_is_not_repeated_when_nobody_knows() -> No
 
 @pytest.mark.parametrize(
     ("text", "stops"),
-    [("STOP", True), (" Stop. ", True), ("baja", True), ("停止", True), ("please do not stop", False), ("", False)],
+    [
+        ("STOP", True),
+        (" Stop. ", True),
+        ("baja", True),
+        ("停止", True),
+        ("Stop texting me!", True),
+        ("please do not stop", False),
+        ("", False),
+    ],
 )
 def test_a_stop_word_alone_ends_it(text: str, stops: bool) -> None:
     assert asks_to_stop(text) is stops
+
+
+def test_an_sms_that_does_not_fit_is_not_cut_off() -> None:
+    with Listener() as service:
+        sms = Sms(room(service))
+        assert sms.send(replace(MESSAGE, to="+4915112345678", text="a" * 481)).outcome is Outcome.REJECTED
+        assert service.heard == []
+
+
+def test_a_service_that_answers_drop_by_drop_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat, "TOTAL", 1)
+    with Listener() as dripping, Listener() as well:
+        dripping.hang = True
+        began = time.monotonic()
+        handed = Chat([room(dripping), room(well)]).send(MESSAGE)
+        assert handed == Handed(Outcome.LATER, "not taken by chat address 1")
+        assert Sms(room(dripping)).send(replace(MESSAGE, to="+4915112345678")).outcome is Outcome.UNKNOWN
+        assert time.monotonic() - began < 8

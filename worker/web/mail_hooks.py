@@ -61,7 +61,7 @@ class MailHooks:
             read = self._envelopes.read
         else:
             return PlainTextResponse("Nothing is set up here.\n", 404)
-        body = await _body(request)
+        body = await whole_body(request)
         if body is None:
             return PlainTextResponse("The body is too large.\n", 413)
         return await asyncio.to_thread(self._take, provider, read, body)
@@ -96,7 +96,7 @@ class MailHooks:
                 log.info("unsubscribed")
 
 
-async def _body(request: Request) -> bytes | None:
+async def whole_body(request: Request) -> bytes | None:
     """The whole body; None when it is longer than any report."""
     body = b""
     try:
