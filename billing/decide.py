@@ -140,7 +140,7 @@ def _told(due: Due) -> dict[str, str | int]:
     if due.step != due.template:
         told["template"] = due.template.value
     if due.via is not Via.EMAIL:
-        told["via"] = due.via.value
+        told["channel"] = due.via.value
     return {**told, "to": due.to} if due.to else told
 
 

@@ -1,7 +1,7 @@
 """Whom else to write to at a customer, which Stripe does not say: a CSV file that the operator keeps.
 
 Columns: `customer` (the Stripe id), `email`, `role` (billing, owner or member) and, if wanted, `language` (de, pt-BR).
-A mistake names file, line and column, and nothing of the file is used. The company's own product could be asked instead.
+A mistake names file, line and column, and nothing of the file is used. The company's product could be asked instead.
 """
 
 from __future__ import annotations
