@@ -135,15 +135,21 @@ class _Weighing:
                             yield step, via, to
 
     def _recipients(self, step: Planned, via: Via) -> Listed[str]:
+        """The address at Stripe is the empty name; nobody is named twice."""
         if via is not Via.EMAIL:
             return ("",)
-        match step.audience:
+        found = [to for audience in step.audience for to in self._members(audience)]
+        return tuple(dict.fromkeys(found))
+
+    def _members(self, audience: Audience) -> Listed[str]:
+        others = self.facts.contacts
+        match audience:
             case Audience.BILLING:
-                return ("", *(each.id for each in self.facts.contacts if each.role == "billing"))
+                return ("", *(each.id for each in others if each.role == "billing"))
             case Audience.OWNER:
-                return tuple(each.id for each in self.facts.contacts if each.role == "owner") or ("",)
+                return tuple(each.id for each in others if each.role == "owner") or ("",)
             case Audience.TEAM:
-                return ("", *(each.id for each in self.facts.contacts))
+                return ("", *(each.id for each in others))
 
     # ------------------------------------------------------------ whether
 

@@ -119,7 +119,7 @@ class Planned:
     on: On = On.FAILURE
     after: timedelta = timedelta(0)
     via: tuple[Via, ...] = (Via.EMAIL,)
-    audience: Audience = Audience.BILLING
+    audience: tuple[Audience, ...] = (Audience.BILLING,)
     only: Only = Only()
     wall: str | None = None
 

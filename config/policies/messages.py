@@ -95,11 +95,11 @@ class _Step(BaseModel):
     days: float = Field(0, ge=0, le=120)
     hours: float = Field(0, ge=0, le=24 * 120)
     channel: tuple[Via, ...] = Field((Via.EMAIL,), min_length=1)
-    audience: Audience = Audience.BILLING
+    audience: tuple[Audience, ...] = Field((Audience.BILLING,), min_length=1)
     wall: Literal["soft_wall", "hard_wall"] | None = None
     conditions: _Conditions = _Conditions()
 
-    @field_validator("channel", mode="before")
+    @field_validator("channel", "audience", mode="before")
     @classmethod
     def _one_or_more(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
@@ -133,10 +133,11 @@ class _Step(BaseModel):
             yield "day", "days and hours go with an event"
         yield from self._late(window)
         yield from self._template()
-        if Via.CHAT in self.channel and self.audience is not Audience.BILLING:
-            yield "audience", "chat goes to your own rooms, whoever the audience is"
-        if len(set(self.channel)) < len(self.channel):
-            yield "channel", "one is named twice"
+        if Via.EMAIL not in self.channel and self.audience != (Audience.BILLING,):
+            yield "audience", "only e-mail goes to several people"
+        for key, named in (("channel", self.channel), ("audience", self.audience)):
+            if len(set(named)) < len(named):
+                yield key, "one is named twice"
         yield from (("conditions", wrong) for wrong in self.conditions.contradictions())
 
     def _late(self, window: timedelta) -> Iterator[tuple[str, str]]:
