@@ -34,17 +34,27 @@ def _placed(message: str, file: Path, text: str) -> str:
 
 
 def line_of(text: str, key: str) -> int | None:
-    """The line on which a dotted key stands, else the one of its table; None where neither is written."""
-    table, best = "", None
+    """The line on which a dotted key stands, else the one of its table; None where neither is written.
+
+    `messages.steps.2.day` is in the third of the tables `[[messages.steps]]`; other lists stand in one line.
+    """
+    table, best, tables = "", None, 0
     *parents, last = [part for part in key.split(".") if not part.isdigit()]
+    of_list = re.search(r"\.(\d+)\.\D", key)
     for number, line in enumerate(text.splitlines(), start=1):
         stripped = line.strip()
         if header := re.fullmatch(r"\[+\s*([\w.\- ]+?)\s*\]+(?:\s*#.*)?", stripped):
             table = header[1]
-            if table == key or table == ".".join(parents):
+            tables += table == ".".join(parents)
+            if table == key or (table == ".".join(parents) and _is_meant(of_list, tables)):
                 best = number
         elif re.match(rf"[\"']?{re.escape(last)}[\"']?\s*=", stripped) and table == ".".join(parents):
-            return number
+            if _is_meant(of_list, tables):
+                return number
         elif parents and not table and re.match(rf"{re.escape(parents[0])}\s*=", stripped):
             best = number
     return best
+
+
+def _is_meant(of_list: re.Match[str] | None, tables: int) -> bool:
+    return of_list is None or int(of_list[1]) + 1 == tables

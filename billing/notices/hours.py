@@ -26,7 +26,7 @@ def last_allowed(at: datetime, quiet: tuple[float, float] | None, weekdays: bool
     for _ in range(4):
         if quiet and _is_quiet(local.time(), quiet):
             today = _at(local.date(), quiet[0], zone)
-            local = (today if today < local else _at(local.date() - DAY, quiet[0], zone)) - MARGIN
+            local = (today if today <= local else _at(local.date() - DAY, quiet[0], zone)) - MARGIN
         if weekdays and local.weekday() >= SATURDAY:
             evening = _at(local.date() - (local.weekday() - 4) * DAY, quiet[0] if quiet else 18, zone)
             local = evening - MARGIN

@@ -94,8 +94,8 @@ class _Step(BaseModel):
     event: On | None = None
     days: float = Field(0, ge=0, le=120)
     hours: float = Field(0, ge=0, le=24 * 120)
-    channel: tuple[Via, ...] = Field((Via.EMAIL,), min_length=1)
-    audience: tuple[Audience, ...] = Field((Audience.BILLING,), min_length=1)
+    channel: tuple[Via, ...] = (Via.EMAIL,)
+    audience: tuple[Audience, ...] = (Audience.BILLING,)
     wall: Literal["soft_wall", "hard_wall"] | None = None
     conditions: _Conditions = _Conditions()
 
@@ -136,8 +136,8 @@ class _Step(BaseModel):
         if Via.EMAIL not in self.channel and self.audience != (Audience.BILLING,):
             yield "audience", "only e-mail goes to several people"
         for key, named in (("channel", self.channel), ("audience", self.audience)):
-            if len(set(named)) < len(named):
-                yield key, "one is named twice"
+            if not named or len(set(named)) < len(named):
+                yield key, "one is named twice, or none is"
         yield from (("conditions", wrong) for wrong in self.conditions.contradictions())
 
     def _late(self, window: timedelta) -> Iterator[tuple[str, str]]:

@@ -29,8 +29,8 @@ def test_every_shipped_policy_is_sound_and_named_as_its_file() -> None:
 
 
 def test_the_values_of_a_file_arrive_in_their_units() -> None:
-    policy = parse({**read("standard"), "window_days": 30, "min_gap_hours": 36, "notice_delay_hours": 0}, WHERE)
-    assert (policy.id, policy.window, policy.min_gap) == ("standard@2", timedelta(days=30), timedelta(hours=36))
+    policy = parse({**read("learned"), "window_days": 30, "min_gap_hours": 36, "notice_delay_hours": 0}, WHERE)
+    assert (policy.id, policy.window, policy.min_gap) == ("learned@1", timedelta(days=30), timedelta(hours=36))
     assert policy.notice_delay == timedelta(0)
     assert policy.ladders[DeclineClass.UNKNOWN] == (timedelta(days=2), timedelta(days=7))
     assert policy.declines is declines()
@@ -43,7 +43,7 @@ def test_the_standard_policy_learns_and_one_without_a_retry_table_climbs_its_lad
     assert standard.model is None
     ladder = parse(read("ladder"), WHERE)
     assert ladder.retry == Retry(Strategy.LADDER)
-    assert ladder.ladders == standard.ladders
+    assert ladder.ladders == parse(read("learned"), WHERE).ladders
 
 
 def test_every_country_has_a_time_zone_that_exists() -> None:
@@ -102,7 +102,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("over", "key"), WRONG, ids=[f"{key}-{n}" for n, (_, key) in enumerate(WRONG)])
 def test_a_mistake_is_named_with_its_file_and_key(over: dict[str, Any], key: str) -> None:
-    body = {name: value for name, value in {**read("standard"), **over}.items() if value is not None}
+    body = {name: value for name, value in {**read("learned"), **over}.items() if value is not None}
     with pytest.raises(BadPolicy) as error:
         parse(body, WHERE)
     (line,) = str(error.value).splitlines()

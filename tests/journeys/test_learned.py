@@ -128,7 +128,7 @@ def test_a_case_of_an_older_policy_keeps_its_ladder(sqlite_url: str, tmp_path: P
         assert "rung 1 of the ladder" in before.because
         (old / "standard.toml").unlink()
         w.app.policies.load()
-        assert w.app.policies.current("self", False).id == "standard@2"
+        assert w.app.policies.current("self", False).id == "standard@3"
         w.pass_time(START + 36 * DAY)
         assert attempts(w, invoice) == ["failed", "failed"]
         assert [row.at - w.case(invoice).failed_at for row in w.rows(t.attempt)] == [
@@ -138,7 +138,7 @@ def test_a_case_of_an_older_policy_keeps_its_ladder(sqlite_url: str, tmp_path: P
         later = w.sb.subscribe(amount=2000, email="bob@example.com")
         w.sb.issuer.set(later.payment_method, BROKE)
         w.pass_time(START + 70 * DAY, step=DAY)
-        assert w.case(str(w.sb.latest_invoice(later.subscription)["id"])).policy == "standard@2"
+        assert w.case(str(w.sb.latest_invoice(later.subscription)["id"])).policy == "standard@3"
 
 
 def test_what_was_told_is_held_against_what_came(sqlite_url: str, tmp_path: Path) -> None:
