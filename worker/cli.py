@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker import channel_commands, consent_commands, ledger_commands, retry_commands, template_commands
+from worker import (
+    channel_commands,
+    consent_commands,
+    ledger_commands,
+    retry_commands,
+    sequence_commands,
+    template_commands,
+)
 from worker.rehearsal import commands as rehearsal_commands
 from worker.reports import options
 
@@ -92,6 +99,7 @@ main.add_typer(channel_commands.mail(_app), name="mail")
 main.add_typer(channel_commands.webhooks(_app), name="webhooks")
 main.add_typer(consent_commands.consent(_app), name="consent")
 main.add_typer(retry_commands.retries(_app), name="retries")
+main.add_typer(sequence_commands.sequence(_settings, _told), name="sequence")
 rehearsal_commands.add(main, _settings, _told)
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import select
 from billing.case import RecoveryCase
 from billing.notices.language import locales_of, zone_of
 from billing.notices.sequence import SILENT
+from billing.notices.wall import wall_days
 from billing.policy import Mode
 from config import in_app as catalogue
 from config.settings import Settings
@@ -60,8 +61,8 @@ class Shown:
 class Days:
     """How many days after the failure each wall begins; `hard` 0 means never."""
 
-    soft: int
-    hard: int
+    soft: float
+    hard: float
 
 
 def shown(cases: Sequence[RecoveryCase], days: Days, now: datetime) -> Shown:
@@ -102,7 +103,7 @@ def _answer(app: App, owner: Owner, customer: str, language: str | None) -> dict
     with app.db.read() as db:
         cases = list(store.cases_for_update(db, owner, [customer], ()).values())
         row = db.execute(select(customers).where(owner.of(customers), customers.c.id == customer)).first()
-    seen = shown(cases, Days(settings.in_app_soft_wall_days, settings.in_app_hard_wall_days), app.now())
+    seen = shown(cases, _days(app, cases, row.country if row else None), app.now())
     if seen.wall is Wall.NONE:
         return None
     country = row.country if row else None
@@ -117,6 +118,16 @@ def _answer(app: App, owner: Owner, customer: str, language: str | None) -> dict
         "language": tongue.language,
         "words": words(seen.wall, [case for case in cases if asks(case)], until, tongue.language, tongue.locale),
     }
+
+
+def _days(app: App, cases: Sequence[RecoveryCase], country: str | None) -> Days:
+    """When the walls begin: as the policy of the oldest case says, else as the settings do."""
+    oldest = min((case for case in cases if asks(case)), key=lambda case: case.failed_at, default=None)
+    if oldest is not None:
+        policy = app.policies.of(oldest.account, oldest.livemode, oldest.policy)
+        if found := wall_days(oldest, policy.sequence, country):
+            return Days(*found)
+    return Days(app.settings.in_app_soft_wall_days, app.settings.in_app_hard_wall_days)
 
 
 def _link(app: App, owner: Owner, customer: str) -> str | None:
