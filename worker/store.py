@@ -9,10 +9,10 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache, lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Table, and_, bindparam, func, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from billing.actions import Action
 from billing.case import Attempt, Past, RecoveryCase, State
@@ -20,10 +20,13 @@ from billing.events.occurrences import Answer, Event
 from billing.events.snapshots import Customer
 from billing.memory import DISPUTE_LOOK_BACK, OF_CUSTOMERS, invoice_of, may_concern, subscription_of
 from worker import tables as t
+from worker.upsert import insert as insert
+from worker.upsert import insert_of, replacing
 from worker.values import event_from_json, event_to_json, from_json, kind_of, to_json
 
 MOST_PAST = 12  # earlier failures that a case remembers
 RECENT = 10  # events of a subscription that a new case looks at
+ENDED = {Answer.PAID: "succeeded", Answer.DECLINED: "failed"}  # the state of an attempt that an event has answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +36,13 @@ class Owner:
     account: str
     livemode: bool
 
+    @lru_cache(maxsize=4096)  # noqa: B019 - a frozen value; asked in every query, and slow to build
     def of(self, table: Table) -> Any:
         return and_(table.c.account == self.account, table.c.livemode == self.livemode)
 
     @property
     def key(self) -> dict[str, Any]:
         return {"account": self.account, "livemode": self.livemode}
-
-
-def insert(db: Connection, table: Table) -> Any:
-    """An INSERT of this engine that knows ON CONFLICT."""
-    return (postgresql if db.dialect.name == "postgresql" else sqlite).insert(table)
 
 
 def lock(db: Connection, owner: Owner, names: Iterable[str]) -> None:
@@ -119,13 +118,18 @@ def book_again(db: Connection, owner: Owner, due: Mapping[str, datetime]) -> Non
     """Put customers on the bookkeeper's list, each for its time; an earlier time on the list stays."""
     if not due:
         return
-    statement = insert(db, t.to_book)
-    sooner = statement.on_conflict_do_update(
+    rows = [{**owner.key, "customer": customer, "due_at": at} for customer, at in due.items()]
+    db.execute(_sooner(db.dialect.name), rows)
+
+
+@cache
+def _sooner(dialect: str) -> Any:
+    statement = insert_of(dialect, t.to_book)
+    return statement.on_conflict_do_update(
         index_elements=["account", "livemode", "customer"],
         set_={"due_at": statement.excluded.due_at},
         where=t.to_book.c.due_at > statement.excluded.due_at,
     )
-    db.execute(sooner, [{**owner.key, "customer": customer, "due_at": at} for customer, at in due.items()])
 
 
 def facts_of(
@@ -168,8 +172,8 @@ def cases_for_update(
     case = t.recovery_case
     bodies: dict[str, Any] = {}
     # One query for each index: a database that sees both conditions at once may use neither.
-    for column, wanted in ((case.c.customer, set(customers)), (case.c.invoice, set(invoices))):
-        if wanted:
+    for column, named in ((case.c.customer, customers), (case.c.invoice, invoices)):
+        if wanted := set(named) - set(bodies):
             about = select(case.c.invoice, case.c.evidence).where(owner.of(case), column.in_(sorted(wanted)))
             bodies |= {row.invoice: row.evidence for row in db.execute(about)}
     found = {invoice: from_json(RecoveryCase, body) for invoice, body in bodies.items()}
@@ -242,21 +246,25 @@ def save_cases(db: Connection, cases: Sequence[RecoveryCase], now: datetime) -> 
         }
         for case in cases
     ]
-    statement = insert(db, t.recovery_case)
-    changed = {name: statement.excluded[name] for name in rows[0] if name not in ("account", "livemode", "invoice")}
-    db.execute(statement.on_conflict_do_update(index_elements=["account", "livemode", "invoice"], set_=changed), rows)
+    db.execute(replacing(db.dialect.name, t.recovery_case, tuple(rows[0]), ("account", "livemode", "invoice")), rows)
 
 
-def end_debits(db: Connection, owner: Owner, case: RecoveryCase, now: datetime) -> None:
-    """Close the attempts that were under way and that an event has ended."""
-    for attempt in case.attempts:
-        if attempt.answer in (Answer.PAID, Answer.DECLINED):
-            state = "succeeded" if attempt.answer is Answer.PAID else "failed"
+def end_debits(db: Connection, owner: Owner, cases: Sequence[RecoveryCase], now: datetime) -> None:
+    """Close the attempts of these cases that were under way and that an event has ended."""
+    ended = {(case.invoice, each.n): each.answer for case in cases for each in case.attempts if each.answer in ENDED}
+    if not ended:
+        return
+    attempt = t.attempt
+    invoices = sorted({invoice for invoice, _ in ended})
+    under_way = select(attempt.c.id, attempt.c.invoice, attempt.c.n).where(
+        owner.of(attempt), attempt.c.invoice.in_(invoices), attempt.c.state == "processing"
+    )
+    for row in db.execute(under_way).all():
+        if answer := ended.get((row.invoice, row.n)):
             db.execute(
-                update(t.attempt)
-                .where(owner.of(t.attempt), t.attempt.c.invoice == case.invoice, t.attempt.c.n == attempt.n)
-                .where(t.attempt.c.state == "processing")
-                .values(state=state, answer=attempt.answer.value, finished_at=now, because="told by Stripe's event")
+                update(attempt)
+                .where(attempt.c.id == row.id, attempt.c.state == "processing")
+                .values(state=ENDED[answer], answer=answer.value, finished_at=now, because="told by Stripe's event")
             )
 
 
@@ -338,15 +346,17 @@ def add_actions(db: Connection, owner: Owner, actions: Sequence[Action], now: da
         }
         for action in actions
     ]
-    statement = insert(db, t.action)
+    db.execute(_waiting_again(db.dialect.name), rows)
+
+
+@cache
+def _waiting_again(dialect: str) -> Any:
+    statement = insert_of(dialect, t.action)
     again = {name: statement.excluded[name] for name in ("due_at", "because", "detail", "state")}
-    db.execute(
-        statement.on_conflict_do_update(
-            index_elements=["account", "livemode", "key"],
-            set_={**again, "finished_at": None, "outcome": None},
-            where=t.action.c.state == "cancelled",
-        ),
-        rows,
+    return statement.on_conflict_do_update(
+        index_elements=["account", "livemode", "key"],
+        set_={**again, "finished_at": None, "outcome": None},
+        where=t.action.c.state == "cancelled",
     )
 
 

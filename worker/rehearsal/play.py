@@ -138,9 +138,11 @@ class _Pass:
 
     def _settle(self) -> None:
         """Deliver what Stripe has to tell and do what is due, until nothing moves any more."""
-        app = self.on.app
-        while self.on.sb.deliver() + flow.handle_inbox(app) + flow.perform_due(app):
-            pass
+        app, performed = self.on.app, 1
+        while performed:  # what was delivered causes nothing more at Stripe unless we act
+            self.on.sb.deliver()
+            flow.handle_inbox(app)
+            performed = flow.perform_due(app)
         books.keep(app)
         if self.invoice and self.closed is None:
             self._look()
