@@ -14,6 +14,7 @@ from billing.case import RecoveryCase
 from billing.money import Amount
 from billing.policy import Policy
 from billing.retry.rules import Budget, Scope
+from billing.words import are, counted
 from worker import allowance
 from worker.store import Owner
 
@@ -42,8 +43,9 @@ def budgets(db: Connection, owner: Owner, case: RecoveryCase, policy: Policy, no
 
 def _budget(budget: Budget) -> dict[str, Any]:
     rule, fee = budget.rule, budget.fee
-    days = f" in {rule.days} days" if rule.days else ""
-    left = f"{budget.remaining} of {rule.most} declined charges {COUNTED[rule.scope]}{days} are left"
+    days = f" in {counted(rule.days, 'day')}" if rule.days else ""
+    most = counted(rule.most, "declined charge")
+    left = f"{budget.remaining} of {most} {COUNTED[rule.scope]}{days} {are(budget.remaining)} left"
     again = f", the next one {budget.frees_at:%Y-%m-%d %H:%M} UTC" if budget.frees_at else ""
     cost = f"; a charge beyond costs {fee}" if fee else ""
     return {

@@ -20,6 +20,7 @@ from billing.events import occurrences as seen
 from billing.events.snapshots import Card, Decline, Item
 from billing.ledger.sources import RecoveredBy
 from billing.retry.model import Model
+from billing.words import counted
 from config.settings import Settings
 from worker import retry_models, store
 from worker import tables as t
@@ -139,7 +140,7 @@ def _acts(case: RecoveryCase) -> Iterator[Act]:
 
 def _notes(case: RecoveryCase) -> Iterator[str]:
     if case.stripe_attempts > 1:
-        yield f"Stripe itself tried {case.stripe_attempts} times; here its own retries are switched off"
+        yield f"Stripe itself made {counted(case.stripe_attempts, 'attempt')}; here its own retries are switched off"
     if case.disputed_at:
         yield "the dispute is not played"
     if case.collection_method == "send_invoice":
