@@ -16,6 +16,7 @@ from billing.actions import Action, Kind, backup_key, deadline_key, look_key, no
 from billing.case import Past, RecoveryCase, settle
 from billing.events.occurrences import Answer, Event, InvoiceFailed
 from billing.evidence import learn
+from billing.notices.crossing import clear_of_attempts
 from billing.notices.sequence import ASKING, Due, due_notices
 from billing.policy import Policy
 from billing.retry.schedule import Wait, held_until, next_attempt
@@ -100,9 +101,10 @@ def plan(case: RecoveryCase, policy: Policy, now: datetime) -> tuple[Action, ...
     def action(key: str, kind: Kind, due: datetime, because: str, **detail: str | int) -> Action:
         return Action(key, kind, due, because, case.invoice, case.customer, detail)
 
+    wait = next_attempt(case, policy, now)
     wanted = [
         action(notice_key(case.invoice, step), Kind.NOTICE, due, because, step=step)
-        for step, due, because in (_notices(case, policy, now) if policy.mode.sends else ())
+        for step, due, because in (_notices(case, policy, wait, now) if policy.mode.sends else ())
     ]
     if not case.live:
         return tuple(wanted)
@@ -110,7 +112,6 @@ def plan(case: RecoveryCase, policy: Policy, now: datetime) -> tuple[Action, ...
     if look := _look(case):
         due, because = look
         wanted.append(action(look_key(case.invoice, due), Kind.LOOK, due, because))
-    wait = next_attempt(case, policy, now)
     if wait.until:
         n = len(case.attempts) + 1
         key = backup_key(case.invoice, n) if wait.backup else retry_key(case.invoice, n)
@@ -118,10 +119,10 @@ def plan(case: RecoveryCase, policy: Policy, now: datetime) -> tuple[Action, ...
     return tuple(wanted)
 
 
-def _notices(case: RecoveryCase, policy: Policy, now: datetime) -> list[Due]:
-    """The messages to send; those that ask for money wait while the customer's promise stands."""
+def _notices(case: RecoveryCase, policy: Policy, wait: Wait, now: datetime) -> list[Due]:
+    """The messages to send; those that ask for money wait for a near attempt, and for the day that was promised."""
     held = held_until(case, policy)
-    found = due_notices(case, policy.notice_delay, now)
+    found = clear_of_attempts(due_notices(case, policy.notice_delay, now), case, wait.until)
     if held is None:
         return list(found)
     later = (due._replace(at=max(due.at, held)) if due.step in ASKING else due for due in found)

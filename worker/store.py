@@ -279,10 +279,10 @@ def plan_actions(
     cancelled, added, moved = [], [], []
     for invoice, (case, actions) in plans.items():
         wanted = {action.key: action for action in actions}
-        for key, due_at in waiting.get(invoice, {}).items():
+        for key, (due_at, because) in waiting.get(invoice, {}).items():
             if key not in wanted:
                 cancelled.append({"k": key, "why": f"no longer wanted: {case.because}", "at": now})
-            elif wanted[key].due_at != due_at:
+            elif (wanted[key].due_at, wanted[key].because) != (due_at, because):
                 new = wanted[key]
                 moved.append({"k": key, "due": new.due_at, "why": new.because, "what": dict(new.detail)})
         added += [action for action in actions if action.key not in waiting.get(invoice, {})]
@@ -292,16 +292,16 @@ def plan_actions(
     return [action.key for action in added]
 
 
-def _waiting(db: Connection, owner: Owner, invoices: Iterable[str]) -> dict[str, dict[str, datetime]]:
+def _waiting(db: Connection, owner: Owner, invoices: Iterable[str]) -> dict[str, dict[str, tuple[datetime, str]]]:
     action = t.action
     rows = db.execute(
-        select(action.c.invoice, action.c.key, action.c.due_at).where(
+        select(action.c.invoice, action.c.key, action.c.due_at, action.c.because).where(
             owner.of(action), action.c.invoice.in_(sorted(invoices)), action.c.state == "waiting"
         )
     )
-    found: dict[str, dict[str, datetime]] = {}
-    for invoice, key, due_at in rows:
-        found.setdefault(invoice, {})[key] = due_at
+    found: dict[str, dict[str, tuple[datetime, str]]] = {}
+    for invoice, key, due_at, because in rows:
+        found.setdefault(invoice, {})[key] = due_at, because
     return found
 
 

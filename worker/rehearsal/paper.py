@@ -113,8 +113,7 @@ def comparison(found: Rehearsal, seed: int) -> Iterator[str]:
     if same:
         played = found.straight
         counts = (played.attempts, "attempt"), (played.messages, "message"), (played.entries, "ledger row")
-        counted = ", ".join(counted(len(rows), what) for rows, what in counts)
-        yield f"{'; '.join(same)} (seed {seed}): {counted}."
+        yield f"{'; '.join(same)} (seed {seed}): {', '.join(counted(len(rows), what) for rows, what in counts)}."
     for name, wrong in found.differences.items():
         for sentence in wrong:
             yield f"DIFFERENT {NAMES[name]} (seed {seed}): {sentence}"
