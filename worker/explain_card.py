@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row
 from billing.case import RecoveryCase
 from billing.money import Amount
 from billing.policy import Policy
-from billing.retry.rules import Budget, Scope
+from billing.retry.rules import Budget, Charging, Scope, in_force
 from billing.words import are, counted
 from worker import allowance
 from worker.store import Owner
@@ -34,7 +34,7 @@ def refusal(row: Row[Any]) -> tuple[datetime, str, str, str, str]:
 
 def budgets(db: Connection, owner: Owner, case: RecoveryCase, policy: Policy, now: datetime) -> list[dict[str, Any]]:
     """What every rule leaves of the card that was declined last, the smallest rest first."""
-    found = allowance.budget_of(db, owner, policy.rules, case, now)
+    found = allowance.budget_of(db, owner, policy, case, now)
     if found is None:
         return []
     asked, left = found
@@ -57,5 +57,19 @@ def _budget(budget: Budget) -> dict[str, Any]:
         "frees_at": budget.frees_at,
         "fee": {"minor": fee.minor, "currency": fee.currency, "text": str(fee)} if fee else None,
         "source": rule.source,
+        "own": rule.own,
+        "looser": rule.looser,
         "text": f"{rule.name}: {left}{again}{cost}",
     }
+
+
+def own_rules(case: RecoveryCase, policy: Policy, now: datetime) -> list[str]:
+    """The operator's own rules that hold for the card of this case, looser ones first, one sentence each."""
+    charging = Charging(case.amount, case.brand, case.country)
+    own = [rule for rule in in_force(policy.rules, charging, now.date()) if rule.own]
+    return [
+        f"own rule {rule.name}"
+        + (f", LOOSER than the shipped one ({rule.looser})" if rule.looser else "")
+        + f": {rule.because}; source: {rule.source}"
+        for rule in sorted(own, key=lambda rule: (not rule.looser, rule.name))
+    ]

@@ -81,6 +81,8 @@ class NetworkRule:
     most: int = 0  # AT_MOST: declined charges, the first one included
     days: int | None = None  # AT_MOST: in so many days; None: for as long as the method does not change
     fees: tuple[Fee, ...] = ()
+    own: bool = False  # of the operator's file, not of the shipped one
+    looser: str = ""  # in which ways it is looser than the shipped rule whose place it takes
 
     @property
     def about_all(self) -> bool:

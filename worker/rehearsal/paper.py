@@ -50,6 +50,9 @@ def heading(found: Rehearsal) -> Iterator[str]:
     card = " ".join(filter(None, (story.card.brand, story.card.funding, story.card.country)))
     yield f"{story.title}. {story.amount}, {card}"
     yield f"The bank: {'; '.join(bank(story))}."
+    if story.elsewhere.declined:
+        number = counted(len(story.elsewhere.declined), "declined charge")
+        yield f"Elsewhere: {number} of this card for other invoices, which use up its budgets."
     for act in story.acts:
         yield f"On {act.at:%Y-%m-%d %H:%M}: {ACTS[act.what]}."
     for note in story.notes:
