@@ -61,7 +61,7 @@ def _absorbed(
         reasons.append("; ".join(decision.because for decision in decisions))
     changed = [case for case, _ in plans.values()]
     store.save_cases(db, changed, now)
-    store.end_debits(db, owner, changed, now)
+    store.end_debits(db, owner, before, changed, now)
     if plans:
         store.plan_actions(db, owner, plans, now)
     tidings.tell(app, db, owner, before, changed, events)

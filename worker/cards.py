@@ -29,7 +29,7 @@ from billing.evidence import FRESH_METHOD
 from billing.money import Amount
 from billing.retry.limits import REFUSED
 from worker import tables as t
-from worker.store import Owner
+from worker.store import Owner, owned
 from worker.upsert import insert, replacing
 from worker.values import to_json
 
@@ -179,9 +179,13 @@ def _keep(db: Connection, owner: Owner, told: Sequence[_Told], table: DeclineTab
 
 
 def _kept(db: Connection, owner: Owner, charges: Sequence[str]) -> Iterator[dict[str, Any]]:
-    table = t.declined_charge
-    for row in db.execute(select(table).where(owner.of(table), table.c.charge.in_(charges))):
+    for row in db.execute(_KEPT, {**owner.key, "charges": charges}):
         yield dict(row._mapping)
+
+
+_KEPT = select(t.declined_charge).where(
+    owned(t.declined_charge), t.declined_charge.c.charge.in_(bindparam("charges", expanding=True))
+)
 
 
 def _row(owner: Owner, told: _Told, table: DeclineTable) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class Lost(Exception):
 def claim(db: Connection, now: datetime, lease: timedelta, key: tuple[Owner, str] | None = None) -> Claim | None:
     """The action with this key, or the longest due one; None when there is none to be had."""
     since = time.monotonic()
-    named = {"owner_account": key[0].account, "owner_livemode": key[0].livemode, "named": key[1]} if key else {}
+    named = {"of_account": key[0].account, "of_livemode": key[0].livemode, "named": key[1]} if key else {}
     row = db.execute(_claiming(lease.total_seconds(), bool(key)), {"at": now, **named}).first()
     if row is None:
         return None
@@ -82,7 +82,8 @@ def _claiming(lease: float, named: bool) -> Any:
     # Written out, not bound: only so is the partial index used, in SQLite and in a prepared statement.
     wanted = select(action.c.id).where(text(IS_OPEN), due, ~held)
     if named:
-        owned = and_(action.c.account == bindparam("owner_account"), action.c.livemode == bindparam("owner_livemode"))
+        # Not by the columns' own names: in an UPDATE those would be values to set.
+        owned = and_(action.c.account == bindparam("of_account"), action.c.livemode == bindparam("of_livemode"))
         wanted = wanted.where(owned, action.c.key == bindparam("named"))
     wanted = wanted.order_by(action.c.due_at).limit(1).with_for_update(skip_locked=True)
     return (

@@ -45,6 +45,11 @@ class Owner:
         return {"account": self.account, "livemode": self.livemode}
 
 
+def owned(table: Table) -> Any:
+    """`Owner.of` for a query that is built once and asked with `**owner.key`."""
+    return and_(table.c.account == bindparam("account"), table.c.livemode == bindparam("livemode"))
+
+
 def lock(db: Connection, owner: Owner, names: Iterable[str]) -> None:
     """Hold these customers (or, where none is known, invoices) until the transaction ends; always in one order.
 
@@ -169,15 +174,25 @@ def cases_for_update(
     db: Connection, owner: Owner, customers: Iterable[str], invoices: Iterable[str]
 ) -> dict[str, RecoveryCase]:
     """The cases of these customers and invoices, by invoice, with our attempts; call it under `lock`."""
-    case = t.recovery_case
     bodies: dict[str, Any] = {}
     # One query for each index: a database that sees both conditions at once may use neither.
-    for column, named in ((case.c.customer, customers), (case.c.invoice, invoices)):
+    for query, named in ((_CASES_OF_CUSTOMERS, customers), (_CASES_OF_INVOICES, invoices)):
         if wanted := set(named) - set(bodies):
-            about = select(case.c.invoice, case.c.evidence).where(owner.of(case), column.in_(sorted(wanted)))
-            bodies |= {row.invoice: row.evidence for row in db.execute(about)}
+            rows = db.execute(query, {**owner.key, "names": sorted(wanted)})
+            bodies |= {row.invoice: row.evidence for row in rows}
     found = {invoice: from_json(RecoveryCase, body) for invoice, body in bodies.items()}
     return _with_attempts(db, owner, found)
+
+
+_NAMES: Any = bindparam("names", expanding=True)
+_CASES = select(t.recovery_case.c.invoice, t.recovery_case.c.evidence).where(owned(t.recovery_case))
+_CASES_OF_CUSTOMERS = _CASES.where(t.recovery_case.c.customer.in_(_NAMES))
+_CASES_OF_INVOICES = _CASES.where(t.recovery_case.c.invoice.in_(_NAMES))
+_ATTEMPTS = (
+    select(t.attempt.c.invoice, t.attempt.c.n, t.attempt.c.at, t.attempt.c.answer, t.attempt.c.request)
+    .where(owned(t.attempt), t.attempt.c.invoice.in_(_NAMES))
+    .order_by(t.attempt.c.invoice, t.attempt.c.n)
+)
 
 
 def case_of(db: Connection, owner: Owner, invoice: str) -> RecoveryCase | None:
@@ -187,12 +202,7 @@ def case_of(db: Connection, owner: Owner, invoice: str) -> RecoveryCase | None:
 def _with_attempts(db: Connection, owner: Owner, cases: dict[str, RecoveryCase]) -> dict[str, RecoveryCase]:
     if not cases:
         return cases
-    attempt = t.attempt
-    rows = db.execute(
-        select(attempt.c.invoice, attempt.c.n, attempt.c.at, attempt.c.answer, attempt.c.request)
-        .where(owner.of(attempt), attempt.c.invoice.in_(sorted(cases)))
-        .order_by(attempt.c.invoice, attempt.c.n)
-    )
+    rows = db.execute(_ATTEMPTS, {**owner.key, "names": sorted(cases)})
     made: dict[str, list[Attempt]] = {}
     for invoice, n, at, answer, request in rows:
         backup = "payment_method" in request
@@ -249,23 +259,19 @@ def save_cases(db: Connection, cases: Sequence[RecoveryCase], now: datetime) -> 
     db.execute(replacing(db.dialect.name, t.recovery_case, tuple(rows[0]), ("account", "livemode", "invoice")), rows)
 
 
-def end_debits(db: Connection, owner: Owner, cases: Sequence[RecoveryCase], now: datetime) -> None:
-    """Close the attempts of these cases that were under way and that an event has ended."""
-    ended = {(case.invoice, each.n): each.answer for case in cases for each in case.attempts if each.answer in ENDED}
-    if not ended:
-        return
-    attempt = t.attempt
-    invoices = sorted({invoice for invoice, _ in ended})
-    under_way = select(attempt.c.id, attempt.c.invoice, attempt.c.n).where(
-        owner.of(attempt), attempt.c.invoice.in_(invoices), attempt.c.state == "processing"
-    )
-    for row in db.execute(under_way).all():
-        if answer := ended.get((row.invoice, row.n)):
-            db.execute(
-                update(attempt)
-                .where(attempt.c.id == row.id, attempt.c.state == "processing")
-                .values(state=ENDED[answer], answer=answer.value, finished_at=now, because="told by Stripe's event")
-            )
+def end_debits(
+    db: Connection, owner: Owner, before: Mapping[str, RecoveryCase], cases: Sequence[RecoveryCase], now: datetime
+) -> None:
+    """Close the attempts of these cases that were under way `before`, and that an event has ended."""
+    for case in cases:
+        known = before[case.invoice].attempts if case.invoice in before else ()
+        under_way = {attempt.n for attempt in known if attempt.answer is Answer.PROCESSING}
+        for attempt in case.attempts:
+            if attempt.n in under_way and attempt.answer in ENDED:
+                ours = owner.of(t.attempt), t.attempt.c.invoice == case.invoice, t.attempt.c.n == attempt.n
+                ended = {"state": ENDED[attempt.answer], "answer": attempt.answer.value, "finished_at": now}
+                still = update(t.attempt).where(*ours, t.attempt.c.state == "processing")
+                db.execute(still.values(**ended, because="told by Stripe's event"))
 
 
 # ---------------------------------------------------------------- actions
@@ -293,16 +299,16 @@ def plan_actions(
 
 
 def _waiting(db: Connection, owner: Owner, invoices: Iterable[str]) -> dict[str, dict[str, tuple[datetime, str]]]:
-    action = t.action
-    rows = db.execute(
-        select(action.c.invoice, action.c.key, action.c.due_at, action.c.because).where(
-            owner.of(action), action.c.invoice.in_(sorted(invoices)), action.c.state == "waiting"
-        )
-    )
+    rows = db.execute(_WAITING, {**owner.key, "names": sorted(invoices)})
     found: dict[str, dict[str, tuple[datetime, str]]] = {}
     for invoice, key, due_at, because in rows:
         found.setdefault(invoice, {})[key] = due_at, because
     return found
+
+
+_WAITING = select(t.action.c.invoice, t.action.c.key, t.action.c.due_at, t.action.c.because).where(
+    owned(t.action), t.action.c.invoice.in_(_NAMES), t.action.c.state == "waiting"
+)
 
 
 def _cancel(db: Connection, owner: Owner, rows: list[dict[str, Any]]) -> None:
