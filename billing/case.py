@@ -205,6 +205,7 @@ class RecoveryCase:
     processing_seen_at: datetime | None = None
     stripe_next_attempt: datetime | None = None
     stripe_seen_at: datetime | None = None
+    stripe_seen_attempts: int = 0  # of Stripe's, as that snapshot counts them
     payment_intents: tuple[str, ...] = ()  # known to pay this invoice
     unlinked: tuple[Told, ...] = ()  # of the customer's payments whose invoice is not known yet
     attempts: tuple[Attempt, ...] = ()

@@ -8,7 +8,8 @@ together is worked out anew at the end. Nothing here reads the clock or chooses 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from billing.case import Attempt, Dispute, No, RecoveryCase, Refusal, Told
 from billing.declines import classify
@@ -35,6 +36,7 @@ from billing.events.occurrences import (
     SubscriptionSeen,
 )
 from billing.events.snapshots import Card, Decline, Invoice
+from billing.money import Amount
 from billing.policy import Policy
 from billing.subscription_evidence import earliest, subscription_says
 
@@ -171,11 +173,26 @@ def _snapshot(case: RecoveryCase, invoice: Invoice, at: datetime) -> RecoveryCas
     )
     if invoice.status != "open" or not invoice.remaining:
         return case
-    never = datetime.min.replace(tzinfo=at.tzinfo)
-    known = (case.stripe_seen_at or never, case.stripe_next_attempt or never, -case.amount.minor)
-    if (at, invoice.next_payment_attempt or never, -invoice.remaining.minor) <= known:
+    known = _rank(case.stripe_seen_at, case.stripe_seen_attempts, case.stripe_next_attempt, case.amount)
+    if _rank(at, invoice.attempt_count, invoice.next_payment_attempt, invoice.remaining) <= known:
         return case
-    return replace(case, stripe_seen_at=at, stripe_next_attempt=invoice.next_payment_attempt, amount=invoice.remaining)
+    return replace(
+        case,
+        stripe_seen_at=at,
+        stripe_seen_attempts=invoice.attempt_count,
+        stripe_next_attempt=invoice.next_payment_attempt,
+        amount=invoice.remaining,
+    )
+
+
+def _rank(at: datetime | None, attempts: int, planned: datetime | None, owed: Amount) -> tuple[Any, ...]:
+    """Which of two snapshots is the newer; of one second it is the one that counts more attempts.
+
+    Of two that count the same, the one that plans an attempt for this very second is from before that attempt.
+    """
+    never = datetime.min.replace(tzinfo=UTC)
+    made = planned is not None and at is not None and planned <= at
+    return at or never, attempts, not made, planned or never, -owed.minor
 
 
 def _as_status_says(case: RecoveryCase, invoice: Invoice, at: datetime) -> RecoveryCase:

@@ -86,6 +86,7 @@ class Policy:
     zones: Mapping[str, str] = field(default_factory=dict)  # country -> time zone in which most of its people live
     model: Model | None = None  # the one in use when the question is asked; never stored with the policy
     messages: Sequence | None = None  # None: one message after `notice_delay`, and thanks
+    home: str | None = None  # country of the merchant's account: which fees of the networks are at stake
     backup_methods: bool = False  # charge another saved method of the customer once the default one cannot be
 
     @property

@@ -20,7 +20,7 @@ from billing.retry.rules import Effect, Fee, NetworkRule, Scope
 FILE = Path(__file__).with_name("network_rules.toml")
 
 
-class BadNetworkRules(Exception):
+class BadNetworkRules(ValueError):
     """The network rules cannot be used; the message names the file, line and key of every mistake."""
 
 
@@ -41,7 +41,7 @@ class _Fee(_Money):
     region: Literal["domestic", "cross_border"] | None = None
 
 
-class _Rule(_Strict):
+class Entry(_Strict):
     """The shape of one rule in the file."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{2,60}$")
@@ -64,9 +64,10 @@ class _Rule(_Strict):
     most: int | None = Field(default=None, ge=1, le=100)
     days: int | None = Field(default=None, ge=1, le=400)
     fees: tuple[_Fee, ...] = ()
+    loosens: bool = False  # in an operator's file: it is looser than the shipped rule, and meant to be
 
     @model_validator(mode="after")
-    def _sound(self) -> _Rule:
+    def _sound(self) -> Entry:
         if self.until is not None and self.until <= self.since:
             raise ValueError("until: must be after from")
         if (self.hours is None) == (self.effect is Effect.NOT_BEFORE):
@@ -88,7 +89,7 @@ class _Rule(_Strict):
 
     @property
     def rule(self) -> NetworkRule:
-        values = {name: getattr(self, name) for name in type(self).model_fields}
+        values = {name: getattr(self, name) for name in type(self).model_fields if name != "loosens"}
         values["above"] = self.above.amount if self.above else None
         values["fees"] = tuple(Fee(fee.amount, fee.region) for fee in self.fees)
         return NetworkRule(**{**values, "hours": self.hours or 0, "most": self.most or 0})
@@ -96,32 +97,41 @@ class _Rule(_Strict):
 
 class _File(_Strict):
     as_of: date
-    rule: tuple[_Rule, ...] = Field(min_length=1)
+    rule: tuple[Entry, ...] = Field(min_length=1)
 
 
 @cache
 def network_rules(file: Path = FILE) -> tuple[NetworkRule, ...]:
     """Every rule of the file, whatever its dates. Raises BadNetworkRules."""
+    return parse(text_of(file), file.name)
+
+
+def text_of(file: Path) -> str:
     try:
-        text = file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadNetworkRules(f"{file}: {error}") from error
-    return parse(text, file.name)
 
 
 def parse(text: str, where: str) -> tuple[NetworkRule, ...]:
     """The rules in the text of a file; `where` is named in BadNetworkRules, with the line and key."""
+    return tuple(entry.rule for entry in entries(text, where))
+
+
+def entries(text: str, where: str) -> tuple[Entry, ...]:
+    """What stands in the text of a file, checked: each rule by itself, and that none holds twice."""
     try:
         body = tomllib.loads(text)
-        rules = tuple(each.rule for each in _File.model_validate(body).rule)
+        found = _File.model_validate(body).rule
     except tomllib.TOMLDecodeError as error:
         raise BadNetworkRules(f"{where}: {error}") from error
     except ValidationError as error:
         raise BadNetworkRules("\n".join(_mistake(text, where, dict(each)) for each in error.errors())) from None
+    rules = tuple(entry.rule for entry in found)
     if twice := _twice(rules):
-        line = _line(text, rules.index(twice), "name")
+        line = line_of(text, rules.index(twice), "name")
         raise BadNetworkRules(f"{where}, line {line}: name: {twice.name!r} holds twice on {twice.since}")
-    return rules
+    return found
 
 
 def _twice(rules: tuple[NetworkRule, ...]) -> NetworkRule | None:
@@ -134,17 +144,17 @@ def _twice(rules: tuple[NetworkRule, ...]) -> NetworkRule | None:
 
 
 def _mistake(text: str, where: str, error: dict[str, Any]) -> str:
-    place = [part for part in error["loc"] if part != "function-after[_sound(), _Rule]"]
+    place = [part for part in error["loc"] if part != "function-after[_sound(), Entry]"]
     said = str(error["msg"]).removeprefix("Value error, ")
     index = place[1] if len(place) > 1 and place[0] == "rule" else None
     key = str(place[2]) if len(place) > 2 else said.split(":")[0] if index is not None else str(place[0])
     named = f"{key}: {said}" if not said.startswith(f"{key}:") else said
     if not isinstance(index, int):
-        return f"{where}, line {_line(text, None, key)}: {named}"
-    return f"{where}, line {_line(text, index, key)}: rule {index + 1}, {named}"
+        return f"{where}, line {line_of(text, None, key)}: {named}"
+    return f"{where}, line {line_of(text, index, key)}: rule {index + 1}, {named}"
 
 
-def _line(text: str, rule: int | None, key: str) -> int:
+def line_of(text: str, rule: int | None, key: str) -> int:
     """The line of a key in the n-th rule (or before all rules); where the key is missing, the rule's own line."""
     seen, start = -1, 1
     for number, line in enumerate(text.splitlines(), start=1):

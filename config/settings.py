@@ -46,6 +46,11 @@ class Account(BaseModel):
     webhook_secrets: tuple[SecretStr, ...] = Field(
         (), description="Signing secrets of the endpoint; several while one is rolled."
     )
+    country: str | None = Field(
+        None,
+        pattern=r"^[A-Z]{2}$",
+        description="Country of the account, as DE: which fees of the networks are at stake.",
+    )
 
 
 class Settings(ChannelSettings):
@@ -82,6 +87,15 @@ class Settings(ChannelSettings):
     mode: Mode = Field("observe", description="observe, notify, weave or own; see docs/go-live.md.")
     policy: str = Field("standard", description="Name of the recovery policy in config/policies.")
     policy_dir: Path | None = Field(None, description="A folder of your own policies; used before the shipped ones.")
+    stripe_country: str | None = Field(
+        None,
+        pattern=r"^[A-Z]{2}$",
+        description="Country of your Stripe account, as DE: decides which of a network's fees are at stake.",
+    )
+    network_rules_path: Path | None = Field(
+        None,
+        description="A file of your own network rules, beside or instead of shipped ones; docs/network-rules.md.",
+    )
     accounts: tuple[Account, ...] = Field((), description="Further accounts, as [[accounts]] in reprieve.toml.")
 
     smtp_host: str | None = Field(
@@ -249,6 +263,7 @@ class Settings(ChannelSettings):
             policy=self.policy,
             api_key=self.stripe_api_key,
             webhook_secrets=self.stripe_webhook_secrets,
+            country=self.stripe_country,
         )
         return (first, *self.accounts)
 

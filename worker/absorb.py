@@ -30,6 +30,13 @@ OURS = "reprieve."
 
 def absorb(app: App, db: Connection, owner: Owner, events: Sequence[Event]) -> list[str]:
     """Add these events of one account to what is known and save what follows; one reason for each event."""
+    return _absorbed(app, db, owner, events)[0]
+
+
+def _absorbed(
+    app: App, db: Connection, owner: Owner, events: Sequence[Event]
+) -> tuple[list[str], dict[str, RecoveryCase]]:
+    """The reasons, and the cases of these customers and invoices as they are afterwards, by invoice."""
     now = app.now()
     events = _with_customers(db, owner, events)
     store.lock(db, owner, [event.customer for event in events if event.customer])
@@ -59,18 +66,16 @@ def absorb(app: App, db: Connection, owner: Owner, events: Sequence[Event]) -> l
         reasons.append("; ".join(decision.because for decision in decisions))
     changed = [case for case, _ in plans.values()]
     store.save_cases(db, changed, now)
-    for case in changed:
-        store.end_debits(db, owner, case, now)
+    store.end_debits(db, owner, before, changed, now)
     if plans:
         store.plan_actions(db, owner, plans, now)
     tidings.tell(app, db, owner, before, changed, events)
-    return reasons
+    return reasons, cases
 
 
 def absorb_one(app: App, db: Connection, owner: Owner, event: Event) -> RecoveryCase | None:
     """`absorb` for an occurrence of our own on one invoice; the case as it is afterwards."""
-    absorb(app, db, owner, [event])
-    return store.case_of(db, owner, invoice_of(event) or "")
+    return _absorbed(app, db, owner, [event])[1].get(invoice_of(event) or "")
 
 
 def replan(app: App, db: Connection, owner: Owner, case: RecoveryCase, not_before: datetime) -> None:

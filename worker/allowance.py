@@ -6,7 +6,7 @@ one card cannot both take the last of a budget.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -15,13 +15,13 @@ from sqlalchemy import Connection, and_, insert, select
 from billing.case import EARLIER, RecoveryCase
 from billing.events.snapshots import Card, Decline, PaymentMethod
 from billing.money import Amount
+from billing.policy import Policy
 from billing.retry.rules import (
     Allowed,
     Budget,
     Charging,
     Declined,
     Effect,
-    NetworkRule,
     NotBefore,
     Ruling,
     at_stake,
@@ -56,7 +56,7 @@ def name_for(case: RecoveryCase, method: PaymentMethod | None) -> str:
 def hold_and_ask(
     db: Connection,
     owner: Owner,
-    rules: Sequence[NetworkRule],
+    policy: Policy,
     case: RecoveryCase,
     method: PaymentMethod | None,
     now: datetime,
@@ -65,13 +65,13 @@ def hold_and_ask(
     """`ask` for this action, with the card's budget locked until the transaction ends."""
     name = name_for(case, method)
     lock(db, owner, name, method.card if method else None, now)
-    return ask(db, owner, rules, case, name, method, now, action_key)
+    return ask(db, owner, policy, case, name, method, now, action_key)
 
 
 def ask(
     db: Connection,
     owner: Owner,
-    rules: Sequence[NetworkRule],
+    policy: Policy,
     case: RecoveryCase,
     name: str,
     method: PaymentMethod | None,
@@ -89,14 +89,15 @@ def ask(
         amount=case.amount,
         brand=None if brand == "card" else brand,
         country=card.country or (known.country if known else None),
+        home=policy.home,
         invoice=case.invoice,
         changed_at=changed,
         updated_at=known.updated_at if known else None,
     )
     past = tuple(_declined(db, owner, case, name, now))
     live = tuple(_under_way(db, owner, name, besides))
-    ruling = ruled(rules, charging, (*past, *live), now)
-    if live and not isinstance(ruling, Allowed) and isinstance(ruled(rules, charging, past, now), Allowed):
+    ruling = ruled(policy.rules, charging, (*past, *live), now)
+    if live and not isinstance(ruling, Allowed) and isinstance(ruled(policy.rules, charging, past, now), Allowed):
         because = f"{ruling.because}; a charge of this card is on its way, which may use up the last of it"
         ruling = NotBefore(now + UNDER_WAY, ruling.rule, because)
     if not isinstance(ruling, Allowed) and not name.startswith("card:"):
@@ -159,7 +160,7 @@ def refuse(db: Connection, owner: Owner, asked: Asked, case: RecoveryCase, actio
 
 
 def budget_of(
-    db: Connection, owner: Owner, rules: Sequence[NetworkRule], case: RecoveryCase, now: datetime
+    db: Connection, owner: Owner, policy: Policy, case: RecoveryCase, now: datetime
 ) -> tuple[Asked, tuple[Budget, ...]] | None:
     """What is left of the card that was last declined for this case; None where no declined charge is known."""
     table = t.declined_charge
@@ -167,5 +168,5 @@ def budget_of(
     name = db.scalar(newest.order_by(table.c.at.desc(), table.c.charge).limit(1))
     if name is None:
         return None
-    asked = ask(db, owner, rules, case, name, None, now)
-    return asked, budgets(rules, asked.charging, asked.declined, now)
+    asked = ask(db, owner, policy, case, name, None, now)
+    return asked, budgets(policy.rules, asked.charging, asked.declined, now)

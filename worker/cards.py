@@ -29,7 +29,8 @@ from billing.evidence import FRESH_METHOD
 from billing.money import Amount
 from billing.retry.limits import REFUSED
 from worker import tables as t
-from worker.store import Owner, insert
+from worker.store import Owner, owned
+from worker.upsert import insert, replacing
 from worker.values import to_json
 
 KINDS = ("card", "method", "customer", "invoice")  # of names of cards, the surest first
@@ -173,17 +174,18 @@ def _keep(db: Connection, owner: Owner, told: Sequence[_Told], table: DeclineTab
         return
     for name in sorted({row["card"] for row in changed}):
         lock(db, owner, name, cards.get(name), now)
-    statement = insert(db, t.declined_charge)
-    fields = [name for name in changed[0] if name not in ("account", "livemode", "charge")]
-    newer = {name: statement.excluded[name] for name in fields}
-    keys = ["account", "livemode", "charge"]
-    db.execute(statement.on_conflict_do_update(index_elements=keys, set_=newer), changed)
+    keys = ("account", "livemode", "charge")
+    db.execute(replacing(db.dialect.name, t.declined_charge, tuple(changed[0]), keys), changed)
 
 
 def _kept(db: Connection, owner: Owner, charges: Sequence[str]) -> Iterator[dict[str, Any]]:
-    table = t.declined_charge
-    for row in db.execute(select(table).where(owner.of(table), table.c.charge.in_(charges))):
+    for row in db.execute(_KEPT, {**owner.key, "charges": charges}):
         yield dict(row._mapping)
+
+
+_KEPT = select(t.declined_charge).where(
+    owned(t.declined_charge), t.declined_charge.c.charge.in_(bindparam("charges", expanding=True))
+)
 
 
 def _row(owner: Owner, told: _Told, table: DeclineTable) -> dict[str, Any]:

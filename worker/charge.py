@@ -119,7 +119,7 @@ def _first_time(
         named = method_to_name(case, seen)
         if named and saved is None:  # it stands behind another one in Stripe's order, and is the one to charge
             seen = replace(seen, method=PaymentMethod(named, case.customer, None))
-        asked, method = methods.choose(db, claim, case, policy.rules, seen, saved, now)
+        asked, method = methods.choose(db, claim, case, policy, seen, saved, now)
         because = stop_before_paying(case, before.amount, seen, policy, now, asked.ruling, saved is not None)
         if because is None and saved is not None and method is None:
             because = "the customer has no other saved card that was not tried for this invoice"

@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ColumnElement
+from sqlalchemy.sql.visitors import InternalTraversal
 from sqlalchemy.types import TypeEngine
 
 Big = BigInteger().with_variant(Integer, "sqlite")
@@ -81,7 +82,8 @@ class Json(TypeDecorator[Any]):
 class db_now(ColumnElement[datetime]):
     """The database's own clock: the only one that decides who owns a lease (reliability.md D7)."""
 
-    inherit_cache = True
+    # Nothing tells two of them apart; without saying so, a statement with one is compiled anew each time.
+    _traverse_internals = []  # noqa: RUF012 - SQLAlchemy reads it so
     type = Instant()
 
 
@@ -98,7 +100,7 @@ def _sqlite(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
 class db_in(ColumnElement[datetime]):
     """The database's clock, `seconds` ahead."""
 
-    inherit_cache = False
+    _traverse_internals = [("seconds", InternalTraversal.dp_plain_obj)]  # noqa: RUF012 - SQLAlchemy reads it so
     type = Instant()
 
     def __init__(self, seconds: float) -> None:

@@ -127,6 +127,7 @@ def story(app: App, owner: Owner, invoice: str) -> Story:
         stops = switch.standing(db)
         policy = app.policies.of(case.account, case.livemode, case.policy) if case else None
         budgets = explain_card.budgets(db, owner, case, policy, app.now()) if case and policy else []
+        own_rules = explain_card.own_rules(case, policy, app.now()) if case and policy else []
     moments = [
         *(_fact(event, handled.get(event.id, "")) for event in events if not event.type.startswith("reprieve.")),
         *(moment for row in rows["attempts"] for moment in _attempt(row)),
@@ -150,7 +151,7 @@ def story(app: App, owner: Owner, invoice: str) -> Story:
         livemode=owner.livemode,
         customer=who.customer if who else None,
         subscription=case.subscription if case else None,
-        case={**_case(app, case), "budgets": budgets} if case else None,
+        case={**_case(app, case), "budgets": budgets, "own_rules": own_rules} if case else None,
         moments=tuple(sorted(moments, key=lambda moment: (moment.at, ORDER.index(moment.who)))),
         waiting=tuple(waiting),
         otherwise=tuple(_otherwise(app, owner, case, waiting, stops)),
@@ -384,6 +385,7 @@ def _standing(case: dict[str, Any]) -> str:
         f"{case['decline_class']}: {case['decline_because'] or case['decline_sentence']}",
         f"policy {case['policy']}, mode {case['mode']}",
         *(f"budget {each['text']}" for each in case["budgets"]),
+        *case["own_rules"],
         "",
     ]
     return "\n".join(lines)

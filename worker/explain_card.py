@@ -13,7 +13,8 @@ from sqlalchemy import Connection, Row
 from billing.case import RecoveryCase
 from billing.money import Amount
 from billing.policy import Policy
-from billing.retry.rules import Budget, Scope
+from billing.retry.rules import Budget, Charging, Scope, in_force
+from billing.words import are, counted
 from worker import allowance
 from worker.store import Owner
 
@@ -33,7 +34,7 @@ def refusal(row: Row[Any]) -> tuple[datetime, str, str, str, str]:
 
 def budgets(db: Connection, owner: Owner, case: RecoveryCase, policy: Policy, now: datetime) -> list[dict[str, Any]]:
     """What every rule leaves of the card that was declined last, the smallest rest first."""
-    found = allowance.budget_of(db, owner, policy.rules, case, now)
+    found = allowance.budget_of(db, owner, policy, case, now)
     if found is None:
         return []
     asked, left = found
@@ -42,8 +43,9 @@ def budgets(db: Connection, owner: Owner, case: RecoveryCase, policy: Policy, no
 
 def _budget(budget: Budget) -> dict[str, Any]:
     rule, fee = budget.rule, budget.fee
-    days = f" in {rule.days} days" if rule.days else ""
-    left = f"{budget.remaining} of {rule.most} declined charges {COUNTED[rule.scope]}{days} are left"
+    days = f" in {counted(rule.days, 'day')}" if rule.days else ""
+    most = counted(rule.most, "declined charge")
+    left = f"{budget.remaining} of {most} {COUNTED[rule.scope]}{days} {are(budget.remaining)} left"
     again = f", the next one {budget.frees_at:%Y-%m-%d %H:%M} UTC" if budget.frees_at else ""
     cost = f"; a charge beyond costs {fee}" if fee else ""
     return {
@@ -55,5 +57,19 @@ def _budget(budget: Budget) -> dict[str, Any]:
         "frees_at": budget.frees_at,
         "fee": {"minor": fee.minor, "currency": fee.currency, "text": str(fee)} if fee else None,
         "source": rule.source,
+        "own": rule.own,
+        "looser": rule.looser,
         "text": f"{rule.name}: {left}{again}{cost}",
     }
+
+
+def own_rules(case: RecoveryCase, policy: Policy, now: datetime) -> list[str]:
+    """The operator's own rules that hold for the card of this case, looser ones first, one sentence each."""
+    charging = Charging(case.amount, case.brand, case.country)
+    own = [rule for rule in in_force(policy.rules, charging, now.date()) if rule.own]
+    return [
+        f"own rule {rule.name}"
+        + (f", LOOSER than the shipped one ({rule.looser})" if rule.looser else "")
+        + f": {rule.because}; source: {rule.source}"
+        for rule in sorted(own, key=lambda rule: (not rule.looser, rule.name))
+    ]

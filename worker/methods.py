@@ -14,7 +14,8 @@ from sqlalchemy import Connection, select
 from billing.case import RecoveryCase
 from billing.events.occurrences import InvoiceRead
 from billing.events.snapshots import Card, PaymentMethod
-from billing.retry.rules import Allowed, NetworkRule, NotBefore
+from billing.policy import Policy
+from billing.retry.rules import Allowed, NotBefore
 from worker import allowance
 from worker import tables as t
 from worker.allowance import Asked, name_for
@@ -28,7 +29,7 @@ def choose(
     db: Connection,
     claim: Claim,
     case: RecoveryCase,
-    rules: Sequence[NetworkRule],
+    policy: Policy,
     seen: InvoiceRead,
     saved: Sequence[PaymentMethod] | None,
     now: datetime,
@@ -40,16 +41,16 @@ def choose(
     """
     usual = method_to_charge(seen, case)
     if saved is None:
-        return allowance.hold_and_ask(db, claim.owner, rules, case, usual, now, claim.key), usual
+        return allowance.hold_and_ask(db, claim.owner, policy, case, usual, now, claim.key), usual
     refused: list[tuple[Asked, PaymentMethod]] = []
     for method in others(db, claim.owner, case, usual, saved, now):
-        asked = allowance.hold_and_ask(db, claim.owner, rules, case, method, now, claim.key)
+        asked = allowance.hold_and_ask(db, claim.owner, policy, case, method, now, claim.key)
         if isinstance(asked.ruling, Allowed):
             return asked, method
         refused.append((asked, method))
     if refused:
         return min(refused, key=lambda each: _soonest(each[0]))
-    nobody = allowance.ask(db, claim.owner, rules, case, name_for(case, None), None, now)
+    nobody = allowance.ask(db, claim.owner, policy, case, name_for(case, None), None, now)
     return replace(nobody, ruling=Allowed()), None
 
 

@@ -10,9 +10,10 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, literal, or_, select, text, update
 
 from billing.actions import Kind
 from billing.case import LIVE, State
@@ -50,29 +51,8 @@ class Lost(Exception):
 def claim(db: Connection, now: datetime, lease: timedelta, key: tuple[Owner, str] | None = None) -> Claim | None:
     """The action with this key, or the longest due one; None when there is none to be had."""
     since = time.monotonic()
-    due = and_(
-        action.c.due_at <= now,  # of a claimed one too: it bounds the look into the index to what is due
-        or_(action.c.state == "waiting", action.c.lease_until < db_now()),
-    )
-    # A stop holds back what has not begun; what was begun has to be brought to an end by reading.
-    held = and_(action.c.kind.in_(STOPPABLE), action.c.state != "sending", stopped_here())
-    # Written out, not bound: only so is the partial index used, in SQLite and in a prepared statement.
-    wanted = select(action.c.id).where(text(IS_OPEN), due, ~held)
-    if key:
-        wanted = wanted.where(key[0].of(action), action.c.key == key[1])
-    wanted = wanted.order_by(action.c.due_at).limit(1).with_for_update(skip_locked=True)
-    taken = (
-        update(action)
-        .where(action.c.id == wanted.scalar_subquery())
-        .values(
-            state=case((action.c.state == "sending", "sending"), else_="claimed"),
-            token=action.c.token + 1,
-            tries=action.c.tries + 1,
-            lease_until=db_in(lease.total_seconds()),
-        )
-        .returning(action)
-    )
-    row = db.execute(taken).first()
+    named = {"of_account": key[0].account, "of_livemode": key[0].livemode, "named": key[1]} if key else {}
+    row = db.execute(_claiming(lease.total_seconds(), bool(key)), {"at": now, **named}).first()
     if row is None:
         return None
     return Claim(
@@ -88,6 +68,35 @@ def claim(db: Connection, now: datetime, lease: timedelta, key: tuple[Owner, str
         row.state == "sending",
         row.because,
         since,
+    )
+
+
+@cache
+def _claiming(lease: float, named: bool) -> Any:
+    """The statement of `claim`, built once: a worker asks it for every action, and whenever it looks for one."""
+    due = and_(
+        action.c.due_at <= bindparam("at"),  # of a claimed one too: it bounds the look into the index to what is due
+        or_(action.c.state == "waiting", action.c.lease_until < db_now()),
+    )
+    # A stop holds back what has not begun; what was begun has to be brought to an end by reading.
+    held = and_(action.c.kind.in_(STOPPABLE), action.c.state != "sending", stopped_here())
+    # Written out, not bound: only so is the partial index used, in SQLite and in a prepared statement.
+    wanted = select(action.c.id).where(text(IS_OPEN), due, ~held)
+    if named:
+        # Not by the columns' own names: in an UPDATE those would be values to set.
+        owned = and_(action.c.account == bindparam("of_account"), action.c.livemode == bindparam("of_livemode"))
+        wanted = wanted.where(owned, action.c.key == bindparam("named"))
+    wanted = wanted.order_by(action.c.due_at).limit(1).with_for_update(skip_locked=True)
+    return (
+        update(action)
+        .where(action.c.id == wanted.scalar_subquery())
+        .values(
+            state=case((action.c.state == "sending", "sending"), else_="claimed"),
+            token=action.c.token + 1,
+            tries=action.c.tries + 1,
+            lease_until=db_in(lease),
+        )
+        .returning(action)
     )
 
 

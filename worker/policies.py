@@ -1,6 +1,7 @@
 """Which policy holds for a case: the one it was opened with, for as long as it lives.
 
-The retry model comes with the policy, whatever its version: the one that is in use when the question is asked.
+The retry model, the network rules and the account's country come with the policy, whatever its version: those that hold
+when the question is asked.
 A policy body is stored when it is first used, so an open case finds its version after the file has changed; the same
 name and version with another body is refused.
 """
@@ -15,9 +16,11 @@ from typing import Any
 import structlog
 from sqlalchemy import select
 
-from billing.policy import Policy
+from billing.policy import Mode, Policy
 from billing.retry.model import BadModel, Model
-from config.policies import BadPolicy, find, in_mode, parse, read
+from config.network_rules import BadNetworkRules
+from config.own_rules import rules_with
+from config.policies import BadPolicy, find, parse, read
 from config.policy_file import check
 from config.priors import priors
 from config.settings import Settings
@@ -47,7 +50,8 @@ class Policies:
         people.known(self._settings)
         try:
             priors()
-        except BadModel as error:
+            rules_with(self._settings.network_rules_path)
+        except (BadModel, BadNetworkRules) as error:
             raise BadPolicy(str(error)) from None
         for name in {account.policy for account in self._settings.all_accounts}:
             policy = check(find(name, self._settings.policy_dir))
@@ -85,14 +89,16 @@ class Policies:
         return self._now_of(self._known[id], account, livemode)
 
     def _now_of(self, policy: Policy, account: str, livemode: bool) -> Policy:
-        """The policy with what does not belong to its version: the account's mode, and the model in use."""
-        return replace(in_mode(policy, self._mode(account, livemode)), model=self.model(Owner(account, livemode)))
+        """The policy with what does not belong to its version: of the account, and what is in use now."""
+        known = self._settings.account(account, livemode)
+        return replace(
+            policy,
+            mode=Mode(known.mode if known else "observe"),  # an account that is not configured is only observed
+            model=self.model(Owner(account, livemode)),
+            rules=rules_with(self._settings.network_rules_path),
+            home=known.country if known and known.id == account else None,  # a connected account may be elsewhere
+        )
 
     def model(self, owner: Owner) -> Model:
         """The retry model that the account goes by now."""
         return self._models.of(owner)
-
-    def _mode(self, account: str, livemode: bool) -> str:
-        """An account that is not configured in this mode is only observed."""
-        owner = self._settings.account(account, livemode)
-        return owner.mode if owner else "observe"

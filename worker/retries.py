@@ -15,6 +15,7 @@ from typing import Any, TextIO
 from sqlalchemy import Connection, select
 
 from billing.events.occurrences import Answer
+from billing.words import counted
 from worker import retry_models, schedule
 from worker import tables as t
 from worker.app import App
@@ -72,8 +73,8 @@ class Status:
         found = self.found
         if found.attempts:
             yield (
-                f"  {found.attempts} attempts in 60 days: {100 * found.told:.1f} % were expected to pay,"
-                f" {100 * found.came:.1f} % did; {self.explored} were made at another hour to learn from it"
+                f"  {counted(found.attempts, 'attempt')} in 60 days: {100 * found.told:.1f} % were expected to pay,"
+                f" {100 * found.came:.1f} % did; {self.explored} made at another hour to learn from it"
             )
         else:
             yield "  no attempt of the last 60 days was timed by a model"

@@ -9,10 +9,10 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache, lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Table, and_, bindparam, func, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from billing.actions import Action
 from billing.case import Attempt, Past, RecoveryCase, State
@@ -20,10 +20,13 @@ from billing.events.occurrences import Answer, Event
 from billing.events.snapshots import Customer
 from billing.memory import DISPUTE_LOOK_BACK, OF_CUSTOMERS, invoice_of, may_concern, subscription_of
 from worker import tables as t
+from worker.upsert import insert as insert
+from worker.upsert import insert_of, replacing
 from worker.values import event_from_json, event_to_json, from_json, kind_of, to_json
 
 MOST_PAST = 12  # earlier failures that a case remembers
 RECENT = 10  # events of a subscription that a new case looks at
+ENDED = {Answer.PAID: "succeeded", Answer.DECLINED: "failed"}  # the state of an attempt that an event has answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class Owner:
     account: str
     livemode: bool
 
+    @lru_cache(maxsize=4096)  # noqa: B019 - a frozen value; asked in every query, and slow to build
     def of(self, table: Table) -> Any:
         return and_(table.c.account == self.account, table.c.livemode == self.livemode)
 
@@ -41,9 +45,9 @@ class Owner:
         return {"account": self.account, "livemode": self.livemode}
 
 
-def insert(db: Connection, table: Table) -> Any:
-    """An INSERT of this engine that knows ON CONFLICT."""
-    return (postgresql if db.dialect.name == "postgresql" else sqlite).insert(table)
+def owned(table: Table) -> Any:
+    """`Owner.of` for a query that is built once and asked with `**owner.key`."""
+    return and_(table.c.account == bindparam("account"), table.c.livemode == bindparam("livemode"))
 
 
 def lock(db: Connection, owner: Owner, names: Iterable[str]) -> None:
@@ -119,13 +123,18 @@ def book_again(db: Connection, owner: Owner, due: Mapping[str, datetime]) -> Non
     """Put customers on the bookkeeper's list, each for its time; an earlier time on the list stays."""
     if not due:
         return
-    statement = insert(db, t.to_book)
-    sooner = statement.on_conflict_do_update(
+    rows = [{**owner.key, "customer": customer, "due_at": at} for customer, at in due.items()]
+    db.execute(_sooner(db.dialect.name), rows)
+
+
+@cache
+def _sooner(dialect: str) -> Any:
+    statement = insert_of(dialect, t.to_book)
+    return statement.on_conflict_do_update(
         index_elements=["account", "livemode", "customer"],
         set_={"due_at": statement.excluded.due_at},
         where=t.to_book.c.due_at > statement.excluded.due_at,
     )
-    db.execute(sooner, [{**owner.key, "customer": customer, "due_at": at} for customer, at in due.items()])
 
 
 def facts_of(
@@ -165,15 +174,25 @@ def cases_for_update(
     db: Connection, owner: Owner, customers: Iterable[str], invoices: Iterable[str]
 ) -> dict[str, RecoveryCase]:
     """The cases of these customers and invoices, by invoice, with our attempts; call it under `lock`."""
-    case = t.recovery_case
     bodies: dict[str, Any] = {}
     # One query for each index: a database that sees both conditions at once may use neither.
-    for column, wanted in ((case.c.customer, set(customers)), (case.c.invoice, set(invoices))):
-        if wanted:
-            about = select(case.c.invoice, case.c.evidence).where(owner.of(case), column.in_(sorted(wanted)))
-            bodies |= {row.invoice: row.evidence for row in db.execute(about)}
+    for query, named in ((_CASES_OF_CUSTOMERS, customers), (_CASES_OF_INVOICES, invoices)):
+        if wanted := set(named) - set(bodies):
+            rows = db.execute(query, {**owner.key, "names": sorted(wanted)})
+            bodies |= {row.invoice: row.evidence for row in rows}
     found = {invoice: from_json(RecoveryCase, body) for invoice, body in bodies.items()}
     return _with_attempts(db, owner, found)
+
+
+_NAMES: Any = bindparam("names", expanding=True)
+_CASES = select(t.recovery_case.c.invoice, t.recovery_case.c.evidence).where(owned(t.recovery_case))
+_CASES_OF_CUSTOMERS = _CASES.where(t.recovery_case.c.customer.in_(_NAMES))
+_CASES_OF_INVOICES = _CASES.where(t.recovery_case.c.invoice.in_(_NAMES))
+_ATTEMPTS = (
+    select(t.attempt.c.invoice, t.attempt.c.n, t.attempt.c.at, t.attempt.c.answer, t.attempt.c.request)
+    .where(owned(t.attempt), t.attempt.c.invoice.in_(_NAMES))
+    .order_by(t.attempt.c.invoice, t.attempt.c.n)
+)
 
 
 def case_of(db: Connection, owner: Owner, invoice: str) -> RecoveryCase | None:
@@ -183,12 +202,7 @@ def case_of(db: Connection, owner: Owner, invoice: str) -> RecoveryCase | None:
 def _with_attempts(db: Connection, owner: Owner, cases: dict[str, RecoveryCase]) -> dict[str, RecoveryCase]:
     if not cases:
         return cases
-    attempt = t.attempt
-    rows = db.execute(
-        select(attempt.c.invoice, attempt.c.n, attempt.c.at, attempt.c.answer, attempt.c.request)
-        .where(owner.of(attempt), attempt.c.invoice.in_(sorted(cases)))
-        .order_by(attempt.c.invoice, attempt.c.n)
-    )
+    rows = db.execute(_ATTEMPTS, {**owner.key, "names": sorted(cases)})
     made: dict[str, list[Attempt]] = {}
     for invoice, n, at, answer, request in rows:
         backup = "payment_method" in request
@@ -242,22 +256,22 @@ def save_cases(db: Connection, cases: Sequence[RecoveryCase], now: datetime) -> 
         }
         for case in cases
     ]
-    statement = insert(db, t.recovery_case)
-    changed = {name: statement.excluded[name] for name in rows[0] if name not in ("account", "livemode", "invoice")}
-    db.execute(statement.on_conflict_do_update(index_elements=["account", "livemode", "invoice"], set_=changed), rows)
+    db.execute(replacing(db.dialect.name, t.recovery_case, tuple(rows[0]), ("account", "livemode", "invoice")), rows)
 
 
-def end_debits(db: Connection, owner: Owner, case: RecoveryCase, now: datetime) -> None:
-    """Close the attempts that were under way and that an event has ended."""
-    for attempt in case.attempts:
-        if attempt.answer in (Answer.PAID, Answer.DECLINED):
-            state = "succeeded" if attempt.answer is Answer.PAID else "failed"
-            db.execute(
-                update(t.attempt)
-                .where(owner.of(t.attempt), t.attempt.c.invoice == case.invoice, t.attempt.c.n == attempt.n)
-                .where(t.attempt.c.state == "processing")
-                .values(state=state, answer=attempt.answer.value, finished_at=now, because="told by Stripe's event")
-            )
+def end_debits(
+    db: Connection, owner: Owner, before: Mapping[str, RecoveryCase], cases: Sequence[RecoveryCase], now: datetime
+) -> None:
+    """Close the attempts of these cases that were under way `before`, and that an event has ended."""
+    for case in cases:
+        known = before[case.invoice].attempts if case.invoice in before else ()
+        under_way = {attempt.n for attempt in known if attempt.answer is Answer.PROCESSING}
+        for attempt in case.attempts:
+            if attempt.n in under_way and attempt.answer in ENDED:
+                ours = owner.of(t.attempt), t.attempt.c.invoice == case.invoice, t.attempt.c.n == attempt.n
+                ended = {"state": ENDED[attempt.answer], "answer": attempt.answer.value, "finished_at": now}
+                still = update(t.attempt).where(*ours, t.attempt.c.state == "processing")
+                db.execute(still.values(**ended, because="told by Stripe's event"))
 
 
 # ---------------------------------------------------------------- actions
@@ -271,10 +285,10 @@ def plan_actions(
     cancelled, added, moved = [], [], []
     for invoice, (case, actions) in plans.items():
         wanted = {action.key: action for action in actions}
-        for key, due_at in waiting.get(invoice, {}).items():
+        for key, (due_at, because) in waiting.get(invoice, {}).items():
             if key not in wanted:
                 cancelled.append({"k": key, "why": f"no longer wanted: {case.because}", "at": now})
-            elif wanted[key].due_at != due_at:
+            elif (wanted[key].due_at, wanted[key].because) != (due_at, because):
                 new = wanted[key]
                 moved.append({"k": key, "due": new.due_at, "why": new.because, "what": dict(new.detail)})
         added += [action for action in actions if action.key not in waiting.get(invoice, {})]
@@ -284,17 +298,17 @@ def plan_actions(
     return [action.key for action in added]
 
 
-def _waiting(db: Connection, owner: Owner, invoices: Iterable[str]) -> dict[str, dict[str, datetime]]:
-    action = t.action
-    rows = db.execute(
-        select(action.c.invoice, action.c.key, action.c.due_at).where(
-            owner.of(action), action.c.invoice.in_(sorted(invoices)), action.c.state == "waiting"
-        )
-    )
-    found: dict[str, dict[str, datetime]] = {}
-    for invoice, key, due_at in rows:
-        found.setdefault(invoice, {})[key] = due_at
+def _waiting(db: Connection, owner: Owner, invoices: Iterable[str]) -> dict[str, dict[str, tuple[datetime, str]]]:
+    rows = db.execute(_WAITING, {**owner.key, "names": sorted(invoices)})
+    found: dict[str, dict[str, tuple[datetime, str]]] = {}
+    for invoice, key, due_at, because in rows:
+        found.setdefault(invoice, {})[key] = due_at, because
     return found
+
+
+_WAITING = select(t.action.c.invoice, t.action.c.key, t.action.c.due_at, t.action.c.because).where(
+    owned(t.action), t.action.c.invoice.in_(_NAMES), t.action.c.state == "waiting"
+)
 
 
 def _cancel(db: Connection, owner: Owner, rows: list[dict[str, Any]]) -> None:
@@ -338,15 +352,17 @@ def add_actions(db: Connection, owner: Owner, actions: Sequence[Action], now: da
         }
         for action in actions
     ]
-    statement = insert(db, t.action)
+    db.execute(_waiting_again(db.dialect.name), rows)
+
+
+@cache
+def _waiting_again(dialect: str) -> Any:
+    statement = insert_of(dialect, t.action)
     again = {name: statement.excluded[name] for name in ("due_at", "because", "detail", "state")}
-    db.execute(
-        statement.on_conflict_do_update(
-            index_elements=["account", "livemode", "key"],
-            set_={**again, "finished_at": None, "outcome": None},
-            where=t.action.c.state == "cancelled",
-        ),
-        rows,
+    return statement.on_conflict_do_update(
+        index_elements=["account", "livemode", "key"],
+        set_={**again, "finished_at": None, "outcome": None},
+        where=t.action.c.state == "cancelled",
     )
 
 

@@ -142,7 +142,8 @@ class Sequence:
 
 def plain(delay: timedelta) -> Sequence:
     """What a policy without `[messages]` has: word of the failure, and thanks to those who were told of it."""
-    return Sequence((Planned("payment_failed", Step.PAYMENT_FAILED, after=delay), THANKS))
+    steps = (Planned("payment_failed", Step.PAYMENT_FAILED, after=delay), THANKS)
+    return Sequence(steps, hold=timedelta(minutes=15))  # an attempt that is so near may make the message untrue
 
 
 THANKS = Planned("recovered", Step.RECOVERED, On.RECOVERED)

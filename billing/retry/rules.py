@@ -15,6 +15,7 @@ from enum import StrEnum
 
 from billing.events.snapshots import Decline
 from billing.money import Amount
+from billing.words import are
 
 OTHER = "other"  # in a rule: every brand that no other rule names, and a brand that is not known
 ANY = "*"
@@ -80,6 +81,8 @@ class NetworkRule:
     most: int = 0  # AT_MOST: declined charges, the first one included
     days: int | None = None  # AT_MOST: in so many days; None: for as long as the method does not change
     fees: tuple[Fee, ...] = ()
+    own: bool = False  # of the operator's file, not of the shipped one
+    looser: str = ""  # in which ways it is looser than the shipped rule whose place it takes
 
     @property
     def about_all(self) -> bool:
@@ -265,7 +268,7 @@ def _within_budget(rule: NetworkRule, charging: Charging, known: Sequence[Declin
     budget = remaining(rule, charging, known, now)
     if budget.remaining:
         return ALLOWED
-    used = f"{rule.name}: {rule.because}; {budget.used} of {rule.most} are used"
+    used = f"{rule.name}: {rule.because}; {budget.used} of {rule.most} {are(budget.used)} used"
     if budget.frees_at is None:
         return Never(rule, used)
     return NotBefore(budget.frees_at, rule, f"{used}, the next one is free {_minute(budget.frees_at)}")

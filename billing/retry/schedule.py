@@ -17,6 +17,7 @@ from billing.policy import SENTENCES, Mode, Policy, Strategy
 from billing.retry.learned import Plan, planned
 from billing.retry.limits import case_ruling
 from billing.retry.rules import Effect, Never, NotBefore, Ruling
+from billing.words import are, counted, span
 
 NO_BACKUP = "no-other-saved-method"  # stands where a rule's name would
 
@@ -58,7 +59,7 @@ def _barred(case: RecoveryCase, policy: Policy) -> str | None:
     made = len(case.executed) + case.stripe_attempts
     # A method that the customer has just brought was never tried: the cap is about asking the same bank again.
     if made >= policy.max_attempts and not (case.card_changed and policy.max_attempts):
-        return f"{made} attempts were made, {policy.max_attempts} is the cap"
+        return f"{counted(made, 'attempt')} {'was' if made == 1 else 'were'} made, {policy.max_attempts} is the cap"
     return None
 
 
@@ -67,7 +68,8 @@ def _method_done(case: RecoveryCase) -> str | None:
     if case.decline_class in NO_SILENT_RETRY and not case.card_changed:
         return f"no silent retry: {case.decline_because}"
     if case.max_tries is not None and case.tries_of_card >= case.max_tries and not case.card_changed:
-        return f"after this answer of the bank at most {case.max_tries} attempts are made: {case.decline_because}"
+        most = counted(case.max_tries, "attempt")
+        return f"after this answer of the bank at most {most} {are(case.max_tries)} made: {case.decline_because}"
     if case.refused and case.refused.until is None:
         return case.refused.because
     return None
@@ -115,7 +117,7 @@ def _by_ladder(case: RecoveryCase, policy: Policy, ruling: Ruling, now: datetime
         due = max(case.failed_at + wait, floor)
         # A rung that was missed by more than a day, or that an attempt has used up, is left out, not caught up.
         if (last is None or case.failed_at + wait > last) and due > now - policy.min_gap:
-            because = f"rung {rung} of the ladder for {case.decline_class}, {wait.days} days after the failure"
+            because = f"rung {rung} of the ladder for {case.decline_class}, {span(wait)} after the failure"
             if floor > case.failed_at + wait:
                 because += f"; not before {_minute(floor)}, for {_reason(case, policy, ruling, floor)}"
             return _in_bounds(case, policy, due, now, because)

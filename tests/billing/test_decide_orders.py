@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
+from itertools import permutations
 from math import factorial
 from typing import Any
 
@@ -10,9 +12,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from billing.actions import Kind
 from billing.case import RecoveryCase, State
 from billing.decide import plan
-from billing.events.occurrences import Answer, Event
+from billing.events.occurrences import Answer, Event, InvoiceSeen
 from billing.events.snapshots import Decline
 from billing.ledger.sources import RecoveredBy
 from tests.billing.stories import (
@@ -33,9 +36,11 @@ from tests.billing.stories import (
     deadline_passed,
     deleted,
     disputed,
+    event,
     failed,
     in_one_second,
     intent_processing,
+    invoice,
     live,
     looked,
     method,
@@ -252,3 +257,26 @@ def test_an_event_of_the_payment_that_comes_before_the_answer_is_still_our_retry
     case = case_after(failed(0), paid(2, caused_by="dn1_abc"), answered(2, 1, Answer.PROCESSING))
     assert case.recovered_by is RecoveredBy.OUR_RETRY
     assert not case.in_flight
+
+
+@pytest.mark.parametrize("told", list(permutations(range(3))))
+@pytest.mark.parametrize("later", [None, DAY0 + 3 * DAY], ids=["given up", "again in three days"])
+def test_an_attempt_that_was_planned_for_the_second_of_its_failure_is_over(
+    told: tuple[int, ...], later: datetime | None
+) -> None:
+    # Second 0: Stripe makes the attempt that it had planned for now, and tells of the plan and the failure together
+    planned = seen(0, attempt_count=0, next_payment_attempt=DAY0)
+    begun = event(InvoiceSeen(invoice(attempt_count=1, next_payment_attempt=DAY0)), 0, "begun")
+    declined = failed(0, attempt_count=1, next_payment_attempt=later)
+    events = [planned, begun, declined]
+    case, actions = live([events[n] for n in told])
+    assert case is not None
+    assert case.stripe_next_attempt == later
+    assert (Kind.RETRY in {action.kind for action in actions}) is (later is None)
+
+
+def test_an_attempt_that_is_overdue_at_stripe_still_counts_as_planned() -> None:
+    case, actions = live([failed(0), seen(1, attempt_count=1, next_payment_attempt=DAY0 + DAY)])
+    assert case is not None
+    assert case.stripe_next_attempt == DAY0 + DAY
+    assert Kind.RETRY not in {action.kind for action in actions}

@@ -13,6 +13,7 @@ from sqlalchemy import insert
 
 from billing.case import State
 from config import policies
+from config.policies import BadPolicy
 from sandbox import FINE, SMART_RETRIES, Chaos, declines
 from tests.journeys.test_recovery import BROKE, attempts, renewal_fails
 from tests.world import DAY, HOUR, SELF, START, World, world
@@ -99,6 +100,68 @@ def test_a_retry_beyond_the_budget_is_refused_and_told(database_url: str, tmp_pa
         w.pass_time(START + 56 * DAY)
         assert w.case(invoice).state is State.RECOVERED
         assert attempts(w, invoice) == ["succeeded"]
+
+
+def own_rule(folder: Path, most: int, loosens: bool) -> Path:
+    file = folder / "own.toml"
+    file.write_text(
+        f'''as_of = 2026-02-01
+[[rule]]
+name = "{RULE}"
+effect = "at_most"
+brands = ["visa"]
+scope = "amount"
+most = {most}
+days = 30
+fees = [{{ minor = 70, currency = "usd" }}]
+{"loosens = true" if loosens else ""}
+because = "our acquirer counts to {most}"
+from = 2026-01-01
+source = "letter of our acquirer"
+'''
+    )
+    return file
+
+
+def test_a_stricter_rule_of_ones_own_refuses_earlier_and_is_told(sqlite_url: str, tmp_path: Path) -> None:
+    with world(sqlite_url, tmp_path, network_rules_path=own_rule(tmp_path, 3, False)) as w:
+        sub, invoice = renewal_fails(w, BROKE)
+        declined_before(w, card_of(w, sub), 2, START + 25 * DAY)
+        w.pass_time(START + 36 * DAY)
+        assert attempts(w, invoice) == []
+        (row,) = w.rows(t.refusal)
+        assert (row.rule, row.used, row.most, row.fee) == (RULE, 3, 3, 70)
+        story = told(w, invoice)
+        assert "our acquirer counts to 3" in story
+        assert f"own rule {RULE}: our acquirer counts to 3; source: letter of our acquirer" in story
+
+
+def test_a_looser_rule_of_ones_own_lets_more_pass_and_is_said_loudly(sqlite_url: str, tmp_path: Path) -> None:
+    with world(sqlite_url, tmp_path, network_rules_path=own_rule(tmp_path, 20, True)) as w:
+        sub, invoice = renewal_fails(w, BROKE)
+        declined_before(w, card_of(w, sub), 14, START + 25 * DAY)
+        w.pass_time(START + 36 * DAY)
+        assert attempts(w, invoice) == ["failed", "failed"]
+        said = f"own rule {RULE}, LOOSER than the shipped one (most 20 instead of 15)"
+        assert said in told(w, invoice)
+
+
+def test_a_rule_that_cannot_be_used_lets_nothing_start(sqlite_url: str, tmp_path: Path) -> None:
+    file = own_rule(tmp_path, 20, False)
+    said = r"own\.toml, line 7: rule 1, most: "
+    with pytest.raises(BadPolicy, match=said), world(sqlite_url, tmp_path, network_rules_path=file):
+        pass
+
+
+@pytest.mark.parametrize(("home", "fee"), [("US", 10), ("DE", 15), (None, 15)])
+def test_the_fee_at_stake_is_that_of_the_merchants_country(
+    sqlite_url: str, tmp_path: Path, home: str | None, fee: int
+) -> None:
+    with world(sqlite_url, tmp_path, stripe_country=home) as w:
+        sub, _ = renewal_fails(w, BROKE)  # a card from the US
+        declined_before(w, card_of(w, sub), 14, START + 25 * DAY)
+        w.pass_time(START + 36 * DAY)
+        assert [row.fee for row in w.rows(t.refusal)] == [fee]
 
 
 def test_a_new_card_has_a_budget_of_its_own(sqlite_url: str, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 from typer.testing import CliRunner
 
 from billing.money import Amount
@@ -16,8 +16,9 @@ from config.settings import OnlyWritten
 from sandbox import until
 from sandbox.delivery import CALM, Chaos
 from tests.rehearsal.conftest import LADDER
-from tests.world import DAY, world
+from tests.world import DAY, HOUR, SELF, START, world
 from worker import cli
+from worker import tables as t
 from worker.app import App
 from worker.rehearsal import paper, real, story
 from worker.rehearsal.play import Played, play
@@ -31,7 +32,7 @@ PAY_DAY = EXAMPLES["pay_day"]
 
 def played(told: Story, policy: Path, folder: Path, chaos: Chaos = CALM) -> Played:
     folder = folder / f"{chaos.duplicate} {told.answers}"
-    folder.mkdir()
+    folder.mkdir(parents=True)
     return play(told, policy, Floor(folder), 1, chaos)
 
 
@@ -213,6 +214,34 @@ def test_a_real_case_is_rehearsed_with_its_own_ids_and_dates_and_nothing_is_writ
     assert rows[0][0] == f"{case.failed_at:%Y-%m-%d %H:%M}"
     # Until the money came in reality the bank declines; the first attempt of this policy after it is paid
     assert [row[3] for row in rows] == ["insufficient_funds"] * (len(rows) - 1) + ["charged"]
+
+
+def test_what_was_declined_elsewhere_on_the_card_uses_up_its_budget_as_in_reality(
+    sqlite_url: str, tmp_path: Path, fixed: Path
+) -> None:
+    with world(sqlite_url, tmp_path) as w:
+        # A Visa without money; another invoice of the same card was declined fourteen times on the day before
+        sub = w.sb.subscribe("pm_card_visa", 3_500, "usd", email="a@example.com", behaviour=until(START + 300 * DAY))
+        w.pass_time(32 * DAY, step=DAY)
+        invoice = next(name for name, state in w.cases().items())
+        card = f"card:{w.sb.get(sub.payment_method)['card']['fingerprint']}"
+        failed_at = w.case(invoice).failed_at
+        row = {**SELF.key, "card": card, "invoice": "in_other", "amount": 3_500, "currency": "usd"}
+        row["decline"] = {"code": "card_declined", "decline_code": "insufficient_funds"}
+        times = [failed_at - DAY + n * HOUR for n in range(14)]
+        rows = [{**row, "charge": f"ch_other_{n}", "at": at} for n, at in enumerate(times)]
+        with w.app.db.begin() as db:
+            db.execute(insert(t.declined_charge), rows)
+        told = real.case_story(w.app.settings, invoice)
+    assert [each.at for each in told.elsewhere.declined] == times
+    found = rehearse(told, fixed, seed=1)
+    assert found.same
+    refused = found.straight.told.rows["refusals"]
+    assert {row["rule"] for row in refused} == {"visa-15-in-30-days"}
+    # Nothing is asked before the first of the fourteen is thirty days old, which is after the window
+    assert found.straight.retries == 0
+    free = played(replace(told, elsewhere=story.Elsewhere()), fixed, tmp_path / "free")
+    assert free.retries == 7
 
 
 def counted(app: App) -> dict[str, int]:

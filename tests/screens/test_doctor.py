@@ -241,3 +241,46 @@ def test_no_secret_is_ever_shown(examine: Examine) -> None:
     told = repr(findings)
     for secret in ("hunter22", "51Abc0123hidden", SIGNING):
         assert secret not in told
+
+
+OWN_RULE = """as_of = 2026-11-22
+
+[[rule]]
+name = "visa-15-in-30-days"
+effect = "at_most"
+brands = ["visa"]
+scope = "amount"
+most = 20
+days = 30
+loosens = true
+because = "our acquirer allows 20"
+from = 2026-01-01
+source = "letter of our acquirer, 2025-12-01"
+"""
+
+
+def test_a_looser_network_rule_of_ones_own_is_said_loudly(examine: Examine, tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(OWN_RULE)
+    first, looser = of(examine(NETWORK_RULES_PATH=str(file)), "network rules")
+    assert (first.level, "1 of your own" in first.said) == (Level.OK, True)
+    assert looser.level is Level.WARN
+    assert "visa-15-in-30-days is LOOSER than the shipped rule: most 20 instead of 15" in looser.said
+    assert "letter of our acquirer" in looser.said
+    file = tmp_path / "stricter.toml"
+    file.write_text(OWN_RULE.replace("most = 20", "most = 8").replace("loosens = true\n", ""))
+    assert [f.level for f in of(examine(NETWORK_RULES_PATH=str(file)), "network rules")] == [Level.OK, Level.OK]
+
+
+def test_a_network_rule_that_cannot_be_used_is_named_with_its_line(examine: Examine, tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(OWN_RULE.replace("loosens = true\n", ""))
+    (found,) = of(examine(NETWORK_RULES_PATH=str(file)), "network rules")
+    assert found.level is Level.FAIL
+    assert "own.toml, line 8: rule 1, most: " in found.said
+
+
+def test_the_country_of_the_account_is_held_against_what_stripe_says(examine: Examine) -> None:
+    said = [f for f in of(examine(STRIPE_COUNTRY="DE"), "stripe") if "settings say DE" in f.said]
+    assert [f.level for f in said] == [Level.WARN]
+    assert any("REPRIEVE_STRIPE_COUNTRY=US" in f.fix for f in of(examine(STRIPE_COUNTRY=None), "stripe"))

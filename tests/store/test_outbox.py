@@ -18,6 +18,7 @@ from tests.store.conftest import SELF
 from tests.store.rows import CASE, add_action, states
 from worker import outbox, store, switch
 from worker import tables as t
+from worker.columns import db_in, db_now
 from worker.db import Database
 from worker.outbox import Claim, Lost
 from worker.store import Owner
@@ -252,3 +253,9 @@ def test_waiting_counts_what_is_due_and_not_begun(db: Database) -> None:
     with db.read() as connection:
         assert outbox.waiting(connection, DAY0) == 1
         assert set(states(connection, t.action, "key").values()) == {"waiting", "claimed"}
+
+
+def test_a_statement_that_asks_for_the_databases_clock_is_compiled_once_for_each_span_of_time() -> None:
+    keys = [clock._generate_cache_key() for clock in (db_now(), db_now(), db_in(1), db_in(1), db_in(2))]
+    assert None not in keys
+    assert keys[0] == keys[1] != keys[2] == keys[3] != keys[4]

@@ -80,6 +80,7 @@ def stripe(patient: Patient) -> Iterator[Answer]:
             if clock or not patient.settings.stripe_api_base:  # a stand-in may have no clock of its own
                 yield _drift(name, clock, before + (wall_clock() - before) / 2)
             yield _same_account(account, name, str(found.get("id", "")))
+            yield from _country(account, name, found.get("country"))
             yield from _drivers(account, name, gateway)
         except StripeRefused as error:
             yield Level.FAIL, f"{name}: {error}", "check the key and its permissions (docs/go-live.md)"
@@ -103,6 +104,19 @@ def _same_account(account: Account, name: str, found: str) -> Answer:
     if found != account.id:
         return Level.FAIL, f"{name}: the key belongs to {found}", "use that account's own key, or its own id"
     return Level.OK, f"{name}: the key belongs to it", ""
+
+
+def _country(account: Account, name: str, found: object) -> Iterator[Answer]:
+    """Some fees of the networks are others within a country than across borders."""
+    if account.country is None and found:
+        said = f"{name}: in {found}; without its country the highest fee is shown where a network has two"
+        yield Level.OK, said, f"set REPRIEVE_STRIPE_COUNTRY={found} (or country of [[accounts]])"
+    elif account.country and found and found != account.country:
+        yield (
+            Level.WARN,
+            f"{name}: Stripe says the account is in {found}, the settings say {account.country}",
+            ("correct REPRIEVE_STRIPE_COUNTRY: fees at stake are told by it"),
+        )
 
 
 def _drivers(account: Account, name: str, gateway: Gateway) -> Iterator[Answer]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,6 +84,7 @@ def _simulate(
     json: bool,
 ) -> None:
     from config import policy_file
+    from config.own_rules import rules_with
     from worker.rehearsal import simulate as simulating
     from worker.rehearsal import table
 
@@ -94,7 +96,9 @@ def _simulate(
         return
     settings = None if world and against else _quietly(settings_of)
     present = policy_file.check(against or _configured(settings) or file)
-    policies = [simulating.charging(each) for each in ((tried,) if tried == present else (tried, present))]
+    rules = rules_with(settings.network_rules_path if settings else None)
+    compared = (tried,) if tried == present else (tried, present)
+    policies = [replace(simulating.charging(each), rules=rules) for each in compared]
     if world:
         found = simulating.in_world(world, policies, cases, seed)
     else:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table as Columns
 from rich.text import Text
 
+from billing.words import counted
 from worker.explain import Moment
 from worker.rehearsal.play import Played
 from worker.rehearsal.rehearse import Rehearsal
@@ -49,6 +50,9 @@ def heading(found: Rehearsal) -> Iterator[str]:
     card = " ".join(filter(None, (story.card.brand, story.card.funding, story.card.country)))
     yield f"{story.title}. {story.amount}, {card}"
     yield f"The bank: {'; '.join(bank(story))}."
+    if story.elsewhere.declined:
+        number = counted(len(story.elsewhere.declined), "declined charge")
+        yield f"Elsewhere: {number} of this card for other invoices, which use up its budgets."
     for act in story.acts:
         yield f"On {act.at:%Y-%m-%d %H:%M}: {ACTS[act.what]}."
     for note in story.notes:
@@ -96,8 +100,8 @@ def outcome(played: Played) -> Iterator[str]:
     yield f"How it went: {case['state'].replace('_', ' ')}{by} after {days:.1f} days: {case['because']}."
     refused = len(played.told.rows["refusals"])
     yield (
-        f"What it cost: {_some(played.retries, 'attempt')} of ours after {case['stripe_attempts']} of Stripe's, "
-        f"{_some(len(played.messages), 'message')}, {_some(refused, 'retry')} refused by a rule."
+        f"What it cost: {counted(played.retries, 'attempt')} of ours after {case['stripe_attempts']} of Stripe's, "
+        f"{counted(len(played.messages), 'message')}, {counted(refused, 'retry')} refused by a rule."
     )
     for budget in case["budgets"]:
         yield f"Budget left: {budget['text']}."
@@ -106,19 +110,13 @@ def outcome(played: Played) -> Iterator[str]:
     yield from played.told.otherwise
 
 
-def _some(number: int, what: str) -> str:
-    many = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
-    return f"{number} {what if number == 1 else many}"
-
-
 def comparison(found: Rehearsal, seed: int) -> Iterator[str]:
     """Whether the other passes gave the same attempts, messages and ledger rows."""
     same = [SAME[name] for name, wrong in found.differences.items() if not wrong]
     if same:
         played = found.straight
         counts = (played.attempts, "attempt"), (played.messages, "message"), (played.entries, "ledger row")
-        counted = ", ".join(_some(len(rows), what) for rows, what in counts)
-        yield f"{'; '.join(same)} (seed {seed}): {counted}."
+        yield f"{'; '.join(same)} (seed {seed}): {', '.join(counted(len(rows), what) for rows, what in counts)}."
     for name, wrong in found.differences.items():
         for sentence in wrong:
             yield f"DIFFERENT {NAMES[name]} (seed {seed}): {sentence}"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
 from billing.money import Amount
 from billing.retry.schedule import next_attempt
@@ -24,6 +24,7 @@ from worker import books, explain, flow, store
 from worker import tables as t
 from worker.rehearsal.stage import BEFORE, SELF, Floor, Stage, stage
 from worker.rehearsal.story import Act, Story
+from worker.values import to_json
 
 AFTERWARDS = timedelta(days=1)  # what may still follow the end of a case
 NEWS = timedelta(seconds=1)  # until we hear of it: what happens in one second of Stripe's cannot be put in order
@@ -130,17 +131,47 @@ class _Pass:
             sb.advance(upcoming)
             self._settle()
         self.on.bank.card = sb.get(self.method)["card"]["fingerprint"]
+        self._carry(f"card:{self.on.bank.card}")
         if story.invoice:
             sb.world.store.wishes["in"] = story.invoice
         sb.advance(self.renewal)
         sb.world.store.wishes.clear()
         self.invoice = sb.get(self.subscription)["latest_invoice"]
 
+    def _carry(self, card: str) -> None:
+        """Give the card the budgets that other invoices have used, each charge at its own time."""
+        told, sb = self.story.elsewhere, self.on.sb
+        rows = [
+            {
+                **SELF.key,
+                "charge": f"ch_elsewhere_{n}",
+                "card": card,
+                "customer": self.customer,
+                "invoice": declined.invoice,
+                "amount": declined.amount.minor,
+                "currency": declined.amount.unit,
+                "at": declined.at,
+                "decline": to_json(declined.decline),
+                "unknown": ", ".join(declined.unknown) or None,
+            }
+            for n, declined in enumerate(told.declined)
+        ]
+        if not rows:
+            return
+        paid = sb.get(sb.get(self.subscription)["latest_invoice"])["status_transitions"]["paid_at"]
+        approved = told.approved_at or datetime.fromtimestamp(paid, UTC)
+        known = {"card": card, "approved_at": approved, "updated_at": told.updated_at, "seen_at": sb.clock()}
+        with self.on.app.db.begin() as db:
+            db.execute(insert(t.card_budget), {**SELF.key, **known})
+            db.execute(insert(t.declined_charge), rows)
+
     def _settle(self) -> None:
         """Deliver what Stripe has to tell and do what is due, until nothing moves any more."""
-        app = self.on.app
-        while self.on.sb.deliver() + flow.handle_inbox(app) + flow.perform_due(app):
-            pass
+        app, performed = self.on.app, 1
+        while performed:  # what was delivered causes nothing more at Stripe unless we act
+            self.on.sb.deliver()
+            flow.handle_inbox(app)
+            performed = flow.perform_due(app)
         books.keep(app)
         if self.invoice and self.closed is None:
             self._look()

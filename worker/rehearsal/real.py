@@ -19,12 +19,15 @@ from billing.case import RecoveryCase, State
 from billing.events import occurrences as seen
 from billing.events.snapshots import Card, Decline, Item
 from billing.ledger.sources import RecoveredBy
+from billing.money import Amount
 from billing.retry.model import Model
+from billing.retry.rules import Declined
+from billing.words import counted
 from config.settings import Settings
-from worker import retry_models, store
+from worker import allowance, retry_models, store
 from worker import tables as t
 from worker.db import Database
-from worker.rehearsal.story import VISA, Act, Spell, Story
+from worker.rehearsal.story import VISA, Act, Elsewhere, Spell, Story
 from worker.store import Owner
 from worker.values import event_from_json, from_json
 
@@ -48,7 +51,10 @@ def reading(settings: Settings) -> Iterator[Connection]:
 def case_story(settings: Settings, invoice: str) -> Story:
     """The story of the case of this invoice. Raises LookupError when the database has none."""
     with reading(settings) as db:
-        return _story(db, *_find(db, invoice))
+        owner, case = _find(db, invoice)
+        account = settings.account(owner.account, owner.livemode)
+        home = account.country if account and account.id == owner.account else None
+        return replace(_story(db, owner, case), rules=settings.network_rules_path, home=home)
 
 
 def model_of(db: Connection, owner: Owner) -> Model:
@@ -88,6 +94,7 @@ def _story(db: Connection, owner: Owner, case: RecoveryCase) -> Story:
         invoice=case.invoice,
         customer=case.customer,
         subscription=case.subscription,
+        elsewhere=_elsewhere(db, owner, case),
         model=model_of(db, owner),
         notes=tuple(notes),
     )
@@ -106,6 +113,29 @@ def _declines(db: Connection, owner: Owner, case: RecoveryCase) -> Iterator[tupl
         yield at, from_json(Decline, decline)
     if case.decline and case.decline_at:
         yield case.decline_at, case.decline
+
+
+def _elsewhere(db: Connection, owner: Owner, case: RecoveryCase) -> Elsewhere:
+    """What is known of the card on which this invoice failed, as far back as any rule looks."""
+    charge, card = t.declined_charge, t.card_budget
+    ours = select(charge.c.card).where(owner.of(charge), charge.c.invoice == case.invoice)
+    name = db.scalar(ours.order_by(charge.c.at, charge.c.charge).limit(1))
+    known = db.execute(select(card).where(owner.of(card), card.c.card == name)).first()
+    before = (
+        [at if at and at < case.failed_at else None for at in (known.approved_at, known.updated_at)] if known else ()
+    )
+    return Elsewhere(tuple(_declined_elsewhere(db, owner, case, name)), *before)
+
+
+def _declined_elsewhere(db: Connection, owner: Owner, case: RecoveryCase, card: str | None) -> Iterator[Declined]:
+    charge = t.declined_charge
+    near = charge.c.at.between(case.failed_at - allowance.REMEMBERED, case.deadline)
+    rows = db.execute(select(charge).where(owner.of(charge), charge.c.card == card, near).order_by(charge.c.at))
+    for row in rows:
+        unknown = tuple(row.unknown.split(", ")) if row.unknown else ()
+        if row.invoice != case.invoice and not (row.invoice is None and row.intent in case.payment_intents):
+            amount, decline = Amount(row.amount, row.currency), from_json(Decline, row.decline)
+            yield Declined(row.at, amount, decline, row.invoice or "of another invoice", unknown)
 
 
 def _spells(case: RecoveryCase, declines: list[tuple[datetime, Decline]]) -> Iterator[Spell]:
@@ -139,7 +169,7 @@ def _acts(case: RecoveryCase) -> Iterator[Act]:
 
 def _notes(case: RecoveryCase) -> Iterator[str]:
     if case.stripe_attempts > 1:
-        yield f"Stripe itself tried {case.stripe_attempts} times; here its own retries are switched off"
+        yield f"Stripe itself made {counted(case.stripe_attempts, 'attempt')}; here its own retries are switched off"
     if case.disputed_at:
         yield "the dispute is not played"
     if case.collection_method == "send_invoice":

@@ -214,6 +214,8 @@ def stage(
             stripe_webhook_secrets=(SecretStr(SIGNING),),
             stripe_requests_per_second=1_000_000,
             mode="own",
+            network_rules_path=story.rules,
+            stripe_country=story.home,
             mailbox_dir=floor.mailbox,
             mail_from="billing@acme.example",
             mail_from_name="Acme",

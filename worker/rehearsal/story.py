@@ -9,10 +9,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from billing.events.snapshots import Card, Decline
 from billing.money import Amount
 from billing.retry.model import Model
+from billing.retry.rules import Declined
 
 PAID = "paid"
 DECLINED = "declined"  # as the first time
@@ -42,6 +44,15 @@ class Act:
 
 
 @dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What the card was charged for besides: declines use up its budgets, an approval or new details clear its name."""
+
+    declined: tuple[Declined, ...] = ()
+    approved_at: datetime | None = None  # before the failure; None: when the subscription was last paid
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Story:
     """One unpaid renewal. The renewal itself is always declined, with `decline`.
 
@@ -62,7 +73,10 @@ class Story:
     invoice: str | None = None  # ids to give; None: invented ones
     customer: str | None = None
     subscription: str | None = None
+    elsewhere: Elsewhere = Elsewhere()
     model: Model | None = None  # the retry model in use; None: the shipped prior
+    rules: Path | None = None  # the operator's own network rules
+    home: str | None = None  # country of the merchant's account
     notes: tuple[str, ...] = ()  # what is played otherwise than it was, one sentence each
 
     def said(self, attempt: int, at: datetime) -> Decline | None:
