@@ -203,6 +203,8 @@ def _no_attempts(case: RecoveryCase, facts: Facts, _assist: Assist, _now: dateti
         return None
     if case.in_flight or case.under_way or case.decline_class in NO_SILENT_RETRY or case.stripe_next_attempt:
         return None
+    if case.collection_method == "send_invoice":
+        return None  # there never was an attempt to make
     return Need(Reason.NO_ATTEMPTS, case.method_changed_at or case.failed_at, facts.no_attempt)
 
 

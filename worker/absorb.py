@@ -19,7 +19,7 @@ from billing.events import Event
 from billing.events.occurrences import CustomerSeen, InvoiceFailed, InvoiceRead
 from billing.events.snapshots import Customer
 from billing.memory import invoice_of, kept, subscription_of
-from worker import cards, store, tidings
+from worker import cards, queue_review, store, tidings
 from worker.app import App
 from worker.outbox import Claim
 from worker.store import Owner
@@ -58,6 +58,8 @@ def absorb(app: App, db: Connection, owner: Owner, events: Sequence[Event]) -> l
         store.end_debits(db, owner, case, now)
     if plans:
         store.plan_actions(db, owner, plans, now)
+    retrying = {invoice for invoice, (_, actions) in plans.items() if any(a.kind is Kind.RETRY for a in actions)}
+    queue_review.review(app, db, owner, changed, retrying)
     tidings.tell(app, db, owner, before, changed, events)
     return reasons
 
