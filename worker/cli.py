@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker import channel_commands, ledger_commands, retry_commands, template_commands, token_commands
+from worker import channel_commands, ledger_commands, queue_commands, retry_commands, template_commands, token_commands
 from worker.rehearsal import commands as rehearsal_commands
 from worker.reports import options
 
@@ -92,6 +92,7 @@ main.add_typer(channel_commands.mail(_app), name="mail")
 main.add_typer(channel_commands.webhooks(_app), name="webhooks")
 main.add_typer(retry_commands.retries(_app), name="retries")
 main.add_typer(token_commands.tokens(_app), name="tokens")
+main.add_typer(queue_commands.queue(_app), name="queue")
 rehearsal_commands.add(main, _settings, _told)
 
 

@@ -10,7 +10,7 @@ for the same occurrence of a reason.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,10 +19,10 @@ from sqlalchemy import Connection, Row, delete, func, select, text, update
 
 from billing import assist
 from billing.assist import Facts, Need, Stuck
-from billing.case import LIVE, RecoveryCase, State
+from billing.case import RecoveryCase, State
 from billing.policy import Policy
 from billing.retry.schedule import next_attempt
-from worker import store
+from worker import queue_marks, store
 from worker import tables as t
 from worker.app import App
 from worker.assist_tables import OPEN, task, task_reason, to_review
@@ -36,19 +36,6 @@ RETURNED = ("hard", "complaint")
 
 
 # ---------------------------------------------------------------- which cases
-
-
-def mark(db: Connection, owner: Owner, invoices: Iterable[str], now: datetime) -> None:
-    """Have these cases looked at by the next sweep."""
-    _book(db, owner, dict.fromkeys(invoices, now))
-
-
-def mark_customer(db: Connection, owner: Owner, customer: str, now: datetime) -> None:
-    """Have the cases of a customer looked at that are not settled."""
-    case = t.recovery_case
-    owed = [state.value for state in (*LIVE, State.LOST)]
-    mine = select(case.c.invoice).where(owner.of(case), case.c.customer == customer, case.c.state.in_(owed))
-    mark(db, owner, db.scalars(mine).all(), now)
 
 
 def run_due(app: App) -> int:
@@ -111,7 +98,7 @@ def review(
         _settle(db, owner, case, asked, policy, known, now)
         if at := assist.next_review(case, policy.assist, now):
             later[case.invoice] = at
-    _book(db, owner, later)
+    queue_marks.mark_for(db, owner, later)
 
 
 def _policy(app: App, case: RecoveryCase) -> Policy:
@@ -309,16 +296,3 @@ def close(db: Connection, number: int, by: str, because: str, now: datetime) -> 
     db.execute(update(task).where(task.c.id == number).values(**ended))
     left = (task_reason.c.task == number) & task_reason.c.ended_at.is_(None)
     db.execute(update(task_reason).where(left).values(ended_at=now, by_person=by != US))
-
-
-def _book(db: Connection, owner: Owner, due: Mapping[str, datetime]) -> None:
-    """Put cases on the list, each for its time; an earlier time on the list stays."""
-    if not due:
-        return
-    statement = store.insert(db, to_review)
-    sooner = statement.on_conflict_do_update(
-        index_elements=["account", "livemode", "invoice"],
-        set_={"due_at": statement.excluded.due_at},
-        where=to_review.c.due_at > statement.excluded.due_at,
-    )
-    db.execute(sooner, [{**owner.key, "invoice": invoice, "due_at": at} for invoice, at in sorted(due.items())])
