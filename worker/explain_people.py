@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from worker import queue
 from worker.store import Owner
 
+WRITTEN = ("queue note", "queue offer")  # the note itself is shown
 Line = tuple[datetime, str, str, str]  # when, who, what, because
 
 
@@ -23,6 +24,8 @@ def lines(db: Connection, owner: Owner, invoice: str) -> Iterator[Line]:
     for note in queue.notes_of(db, owner, invoice):
         yield note.at, "people", f"{note.actor} wrote: {note.words}", ""
     for deed in queue.deeds_of(db, owner, invoice):
+        if deed.what in WRITTEN:
+            continue
         yield deed.at, "people", f"{deed.actor}: {deed.what.removeprefix('queue ')}", deed.because
 
 
