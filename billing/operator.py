@@ -37,3 +37,8 @@ class Operator:
 
 
 NOBODY = Operator()
+
+
+def after(now: datetime, told: datetime | None) -> datetime:
+    """When something is said that takes back what was told: later than that, whoever's clock stands still or lags."""
+    return max(now, told + timedelta(microseconds=1)) if told else now

@@ -22,6 +22,7 @@ from billing.decide import plan
 from billing.events.asked import Asked, Extended, Held, NoticeAsked, PaidOutside, RetryAsked
 from billing.events.occurrences import Event
 from billing.evidence import learn
+from billing.operator import after
 from billing.policy import Policy
 from billing.retry.schedule import next_attempt
 from worker import queue_review, store, switch
@@ -34,7 +35,6 @@ from worker.store import Owner
 
 LONGEST = 2_000  # characters of a note
 LONGEST_NAME = 100
-TICK = timedelta(microseconds=1)
 
 
 class Refused(Exception):
@@ -339,8 +339,8 @@ def _not_stopped(desk: Desk) -> None:
 
 def _absorb(desk: Desk, name: str, what: Asked, told: datetime | None) -> RecoveryCase:
     """Let the case learn it, later than what it takes back, even where the clock stands still."""
-    at = max(desk.now, told + TICK) if told else desk.now
-    case = absorb_one(desk.app, desk.db, desk.owner, _event(desk, name, what, at))
+    event = _event(desk, name, what, after(desk.now, told))
+    case = absorb_one(desk.app, desk.db, desk.owner, event)
     return case or replace(desk.case)
 
 

@@ -9,12 +9,15 @@ can be under way meanwhile: the case is held from the transaction that asked for
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import structlog
 from sqlalchemy import Connection
 
 from billing.actions import settle_idempotency_key
 from billing.events.asked import PaidOutside
 from billing.events.occurrences import Answer, Event, InvoicePaymentPaid, What
+from billing.operator import after
 from billing.retry.last_look import PAYABLE
 from worker import crash, outbox, store
 from worker.absorb import absorb_one
@@ -84,44 +87,48 @@ def _intend(app: App, db: Connection, claim: Claim) -> None:
 
 
 def _answered(app: App, claim: Claim, gateway: Gateway, answer: Paid) -> str:
+    """Where the answer alone does not tell, what the invoice says does."""
+    told = InvoicePaymentPaid(claim.invoice or "", None, None, True, None)
     if answer.answer is Answer.PAID:
-        told = InvoicePaymentPaid(claim.invoice or "", None, None, True, None)
         return _end(app, claim, told, "Stripe has it as paid outside")
-    if answer.answer is not Answer.NOT_PAYABLE:
-        return _later(app, claim, answer.because)
-    seen = gateway.read(claim.invoice or "")
-    if seen.invoice.status == "paid" and seen.invoice.paid_out_of_band:
-        told = InvoicePaymentPaid(claim.invoice or "", None, None, True, None)
+    seen = gateway.read(claim.invoice or "").invoice
+    if seen.status == "paid" and seen.paid_out_of_band:
         return _end(app, claim, told, "reading shows that Stripe has it as paid outside")
-    if seen.invoice.status in PAYABLE:
+    if seen.status in PAYABLE:
         return _later(app, claim, answer.because)
-    return _end(app, claim, None, f"the invoice is {seen.invoice.status} at Stripe")
+    return _end(app, claim, None, f"the invoice is {seen.status} at Stripe")
 
 
 def _end(app: App, claim: Claim, told: InvoicePaymentPaid | None, because: str) -> str:
-    """One transaction: the action's end and what the case and the books learn. Without `told` the wish is over."""
+    """One transaction: the action's end and what follows. Without `told` the wish is over."""
     now = app.now()
-    what: What = told or PaidOutside(claim.invoice or "", False)
-    name = "paid_outside" if told else "paid_outside_refused"
-    event = Event(
-        f"reprieve:{claim.key}:{name}:{now.isoformat()}",
-        f"reprieve.{name}",
-        now,
-        claim.owner.account,
-        claim.owner.livemode,
-        what,
-        customer=claim.customer,
-    )
     try:
         with app.db.begin() as db:
             store.lock(db, claim.owner, [claim.customer or claim.invoice or ""])
             outbox.finish(db, claim, because, now, "done" if told else "cancelled")
-            absorb_one(app, db, claim.owner, event)
+            absorb_one(app, db, claim.owner, _event(db, claim, told, now))
             crash.point("S5")
     except Lost:
         return "another worker finished this"
     log.info("paid_outside_ended", invoice=claim.invoice, because=because)
     return because
+
+
+def _event(db: Connection, claim: Claim, told: InvoicePaymentPaid | None, now: datetime) -> Event:
+    """What the case and the books learn: that it was paid outside, or that the wish is over."""
+    case = store.case_of(db, claim.owner, claim.invoice or "")
+    at = now if told else after(now, case.operator.outside_told_at if case else None)
+    name = "paid_outside" if told else "paid_outside_refused"
+    what: What = told or PaidOutside(claim.invoice or "", False)
+    return Event(
+        f"reprieve:{claim.key}:{name}:{at.isoformat()}",
+        f"reprieve.{name}",
+        at,
+        claim.owner.account,
+        claim.owner.livemode,
+        what,
+        customer=claim.customer,
+    )
 
 
 def _later(app: App, claim: Claim, because: str) -> str:
