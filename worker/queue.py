@@ -125,6 +125,15 @@ def counts(db: Connection, owner: Owner, now: datetime) -> Counts:
     return Counts(waiting, overdue, nobodys, {each.value: found[each.value] for each in SENTENCES if each in found})
 
 
+def said(counts: Counts) -> str:
+    """The queue in one sentence; empty when nothing waits."""
+    if not counts.waiting:
+        return ""
+    need = "1 case needs" if counts.waiting == 1 else f"{counts.waiting:,} cases need"
+    overdue = f", {counts.overdue:,} overdue" if counts.overdue else ""
+    return f"{need} a person{overdue}."
+
+
 def tasks_of(db: Connection, owner: Owner, invoice: str) -> list[Task]:
     """Every task that the case ever had, the newest first."""
     mine = select(task).where(owner.of(task), task.c.invoice == invoice)
