@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+from billing.ledger.sources import STAFF_PREFIX
+
 KEY_PREFIX = "dn1_"
 
 
@@ -25,6 +27,7 @@ class Kind(StrEnum):
     DEADLINE = "deadline"  # the recovery window ends
     FETCH = "fetch"  # read what a thin event names
     TALK = "talk"  # hand to the team what a customer wrote
+    SETTLE = "settle"  # tell Stripe that an invoice was paid outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,15 @@ def fetch_key(event: str) -> str:
 
 def talk_key(words: str) -> str:
     return f"talk:{words}"
+
+
+def settle_key(invoice: str) -> str:
+    return f"settle:{invoice}"
+
+
+def settle_idempotency_key(account: str, livemode: bool, invoice: str) -> str:
+    """Stripe's key for marking an invoice as paid outside. A person asks for it, so it is no attempt of ours."""
+    return STAFF_PREFIX + idempotency_key(account, livemode, invoice, 0).removeprefix(KEY_PREFIX)
 
 
 def idempotency_key(account: str, livemode: bool, invoice: str, n: int) -> str:

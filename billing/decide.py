@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from billing.actions import Action, Kind, backup_key, deadline_key, look_key, notice_key, retry_key
-from billing.case import Past, RecoveryCase, settle
+from billing.actions import Action, Kind, backup_key, deadline_key, look_key, notice_key, retry_key, settle_key
+from billing.case import Past, RecoveryCase, State, settle
 from billing.events.occurrences import Answer, Event, InvoiceFailed
 from billing.evidence import learn
 from billing.notices.due import AFTER_TRY, Due, Facts, Passed, weigh
 from billing.notices.sequence import Via
 from billing.policy import Policy
-from billing.retry.schedule import Wait, held_until, next_attempt
+from billing.retry.schedule import ASKED, Wait, held_until, next_attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,9 @@ def plan(case: RecoveryCase, policy: Policy, now: datetime, facts: Facts = Facts
         for due in weighed(case, policy, now, facts, wait)
         if isinstance(due, Due) and policy.mode.sends
     ]
+    if case.operator.outside and case.operator.outside_told_at and case.state is not State.RECOVERED:
+        because = "an operator says that it was paid outside Stripe"
+        wanted.append(action(settle_key(case.invoice), Kind.SETTLE, case.operator.outside_told_at, because))
     if not case.live:
         return tuple(wanted)
     wanted.append(action(deadline_key(case.invoice), Kind.DEADLINE, case.deadline, "the recovery window ends"))
@@ -131,7 +134,13 @@ def weighed(
     ours = (wait or next_attempt(case, policy, now)).until if case.live else None
     tries = [at for at in (ours, case.stripe_next_attempt) if at and at + AFTER_TRY >= now]
     facts = replace(facts, held_until=held_until(case, policy), next_try=min(tries, default=None))
-    return weigh(case, policy.sequence, facts, now)
+    return tuple(_asked(case, each) for each in weigh(case, policy.sequence, facts, now))
+
+
+def _asked(case: RecoveryCase, each: Due | Passed) -> Due | Passed:
+    """A message that a person asked for is due at once."""
+    at = case.operator.notice_at(each.step) if isinstance(each, Due) else None
+    return each._replace(at=min(each.at, at), because=ASKED) if isinstance(each, Due) and at else each
 
 
 def _told(due: Due) -> dict[str, str | int]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
+from billing.assist import EVERYBODY, Assist
 from billing.declines import DeclineClass, DeclineTable
 from billing.notices.sequence import Sequence, plain
 from billing.retry.model import Model
@@ -88,6 +89,7 @@ class Policy:
     messages: Sequence | None = None  # None: one message after `notice_delay`, and thanks
     home: str | None = None  # country of the merchant's account: which fees of the networks are at stake
     backup_methods: bool = False  # charge another saved method of the customer once the default one cannot be
+    assist: Assist = EVERYBODY  # which cases need a person
 
     @property
     def id(self) -> str:

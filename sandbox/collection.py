@@ -237,6 +237,7 @@ def mark_paid(world: World, invoice: Obj, before: bytes | None = None, out_of_ba
     invoice |= {
         "status": "paid",
         "amount_paid": invoice["amount_due"],
+        "amount_paid_off_stripe": invoice["amount_due"] if out_of_band else 0,
         "amount_remaining": 0,
         "attempted": True,
         "next_payment_attempt": None,

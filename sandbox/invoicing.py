@@ -19,6 +19,7 @@ def new_invoice(world: World, customer: Obj, currency: str, reason: str, subscri
         "account_tax_ids": None,
         "amount_due": 0,
         "amount_overpaid": 0,
+        "amount_paid_off_stripe": 0,
         "amount_paid": 0,
         "amount_remaining": 0,
         "amount_shipping": 0,

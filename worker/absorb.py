@@ -20,7 +20,7 @@ from billing.events.occurrences import CustomerSeen, InvoiceFailed, InvoiceRead
 from billing.events.snapshots import Customer
 from billing.memory import invoice_of, kept, subscription_of
 from billing.notices.due import Facts
-from worker import cards, people, store, tidings
+from worker import cards, people, queue_review, store, tidings
 from worker.app import App
 from worker.outbox import Claim
 from worker.store import Owner
@@ -69,6 +69,8 @@ def _absorbed(
     store.end_debits(db, owner, before, changed, now)
     if plans:
         store.plan_actions(db, owner, plans, now)
+    retrying = {invoice for invoice, (_, actions) in plans.items() if any(a.kind is Kind.RETRY for a in actions)}
+    queue_review.review(app, db, owner, changed, retrying)
     tidings.tell(app, db, owner, before, changed, events)
     return reasons, cases
 

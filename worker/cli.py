@@ -14,9 +14,11 @@ from worker import (
     channel_commands,
     consent_commands,
     ledger_commands,
+    queue_commands,
     retry_commands,
     sequence_commands,
     template_commands,
+    token_commands,
 )
 from worker.rehearsal import commands as rehearsal_commands
 from worker.reports import options
@@ -100,6 +102,8 @@ main.add_typer(channel_commands.webhooks(_app), name="webhooks")
 main.add_typer(consent_commands.consent(_app), name="consent")
 main.add_typer(retry_commands.retries(_app), name="retries")
 main.add_typer(sequence_commands.sequence(_settings, _told), name="sequence")
+main.add_typer(token_commands.tokens(_app), name="tokens")
+main.add_typer(queue_commands.queue(_app), name="queue")
 rehearsal_commands.add(main, _settings, _told)
 
 

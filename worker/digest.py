@@ -23,7 +23,7 @@ from billing.report.bridge import Bridge
 from billing.report.period import Period
 from billing.report.retention import GAP_WARNING, warns
 from billing.report.table import Kind
-from worker import report, store, switch
+from worker import queue, report, store, switch
 from worker.app import App
 from worker.channels import Message, Outcome
 from worker.rendering import Rendered, TemplateBroken
@@ -201,6 +201,7 @@ def render(app: App, owner: Owner, week: Period) -> Rendered:
     with app.db.read() as db:
         for each in this:
             report.check_postings(db, owner, each)
+        waiting = queue.said(queue.counts(db, owner, app.now()))
     annual = [source.scope(code, year.zone).bridge(year) for code, _ in found]
     context: dict[str, str | int] = {
         "merchant": app.settings.mail_from_name,
@@ -213,6 +214,7 @@ def render(app: App, owner: Owner, week: Period) -> Rendered:
         "year_ends": (year.end - timedelta(days=1)).isoformat(),
         "as_known": f"{source.until:%Y-%m-%d %H:%M} UTC",
         "url": app.settings.public_url,
+        "tasks": waiting,
     }
     for name, value in FIGURES.items():
         context[name] = _each(this, value)

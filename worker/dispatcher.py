@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from worker import books, digest, flow, outgoing, reconcile, refit
+from worker import books, digest, flow, outgoing, queue_review, reconcile, refit
 from worker.app import App
 from worker.db import is_outage
 from worker.metrics import SWEEP_FINDS
@@ -33,6 +33,7 @@ def sweep(app: App, hands: int = 1) -> int:
             found["actions"] = sum(pool.map(lambda _: flow.perform_due(app), range(hands)))
     found["inbox"] += flow.handle_inbox(app)
     found["books"] = books.keep(app)
+    found["queue"] = queue_review.run_due(app)
     for name, number in found.items():
         SWEEP_FINDS.labels(name).inc(number)
     return sum(found.values())

@@ -25,7 +25,7 @@ from billing.events.occurrences import Event
 from billing.events.snapshots import Decline
 from billing.money import Amount
 from billing.retry.schedule import next_attempt
-from worker import explain_card, report, store, switch
+from worker import explain_card, explain_people, report, store, switch
 from worker import tables as t
 from worker.app import App
 from worker.store import Owner
@@ -37,7 +37,7 @@ AROUND = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One line of the story. `who`: stripe, bank, we, message, plan, books."""
+    """One line of the story. `who` is one of ORDER."""
 
     at: datetime
     who: str
@@ -125,6 +125,8 @@ def story(app: App, owner: Owner, invoice: str) -> Story:
         )
         postings = _postings(db, [entry.id for entry in entries])
         stops = switch.standing(db)
+        people = [Moment(*line) for line in explain_people.lines(db, owner, invoice)]
+        needed = explain_people.standing(db, owner, invoice)
         policy = app.policies.of(case.account, case.livemode, case.policy) if case else None
         budgets = explain_card.budgets(db, owner, case, policy, app.now()) if case and policy else []
         own_rules = explain_card.own_rules(case, policy, app.now()) if case and policy else []
@@ -135,6 +137,7 @@ def story(app: App, owner: Owner, invoice: str) -> Story:
         *(_message(row) for row in rows["messages"]),
         *(moment for row in rows["actions"] for moment in _action(row)),
         *(_entry(row, postings[row.id]) for row in entries),
+        *people,
     ]
     waiting = sorted(
         (
@@ -154,7 +157,7 @@ def story(app: App, owner: Owner, invoice: str) -> Story:
         case={**_case(app, case), "budgets": budgets, "own_rules": own_rules} if case else None,
         moments=tuple(sorted(moments, key=lambda moment: (moment.at, ORDER.index(moment.who)))),
         waiting=tuple(waiting),
-        otherwise=tuple(_otherwise(app, owner, case, waiting, stops)),
+        otherwise=(*([needed] if needed else []), *_otherwise(app, owner, case, waiting, stops)),
         rows={
             "facts": [{**_told(event), "because": handled.get(event.id)} for event in events],
             **{name: [_stored(row) for row in found] for name, found in rows.items()},
@@ -199,7 +202,7 @@ def _postings(db: Connection, entries: list[int]) -> dict[int, list[str]]:
 
 # ---------------------------------------------------------------- moments
 
-ORDER = ("we", "bank", "stripe", "message", "plan", "books")  # of what stands at the same instant
+ORDER = ("people", "we", "bank", "stripe", "message", "plan", "books")  # of what stands at the same instant
 
 
 def _fact(event: Event, because: str) -> Moment:

@@ -28,4 +28,5 @@ customer_word = rows(
     required("words", Text),
     required("at", Instant),
     UniqueConstraint("account", "livemode", "key"),
+    Index("ix_customer_word_customer", "account", "livemode", "customer"),
 )

@@ -75,6 +75,10 @@ def perform_deadline(app: App, claim: Claim) -> str:
     )
     with app.db.begin() as db:
         store.lock(db, claim.owner, [claim.customer or claim.invoice or ""])
+        case = store.case_of(db, claim.owner, claim.invoice or "")
+        if case and case.deadline > app.now():  # extended after this was claimed
+            outbox.postpone(db, claim, case.deadline - app.now(), "the window was extended", app.now())
+            return "the window was extended"
         outbox.finish(db, claim, "the window is over", app.now())
         absorb_one(app, db, claim.owner, passed)
     return "the window is over"

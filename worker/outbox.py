@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, l
 
 from billing.actions import Kind
 from billing.case import LIVE, State
+from worker import queue_marks
 from worker.columns import Instant, db_in, db_now
 from worker.store import Owner
 from worker.switch import stopped_here
@@ -139,6 +140,8 @@ def finish(db: Connection, claim: Claim, outcome: str, now: datetime, state: str
     ended = update(action).where(mine(claim)).values(state=state, outcome=outcome, finished_at=now, lease_until=None)
     if db.execute(ended).rowcount != 1:
         raise Lost(claim.key)
+    if state == "stuck" and claim.invoice:
+        queue_marks.mark(db, claim.owner, [claim.invoice], now)  # a person has to know
 
 
 def postpone(db: Connection, claim: Claim, wait: timedelta, because: str, now: datetime) -> None:

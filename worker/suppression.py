@@ -17,7 +17,7 @@ from sqlalchemy import Connection, func, select, update
 from billing.notices import address
 from billing.notices.sequence import Step
 from config.settings import Settings
-from worker import store
+from worker import queue_marks, store
 from worker.channel_tables import contact_report, suppression
 from worker.store import Owner
 from worker.tables import notice
@@ -131,7 +131,10 @@ def _added(db: Connection, each: Concerned, report: Report, mailbox: str, now: d
         "at": now,
     }
     added = store.insert(db, contact_report).values(row).on_conflict_do_nothing().returning(contact_report.c.id)
-    return db.execute(added).first() is not None
+    if db.execute(added).first() is None:
+        return False
+    queue_marks.mark(db, each.owner, [each.invoice], now)
+    return True
 
 
 def reports_of(db: Connection, owner: Owner, invoice: str) -> list[Any]:

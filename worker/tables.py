@@ -17,9 +17,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import Integer
 
-from worker import channel_tables as _of_channels  # noqa: F401  # they belong to the same metadata
+from worker import assist_tables as _of_the_queue  # noqa: F401  # they belong to the same metadata
+from worker import channel_tables as _of_channels  # noqa: F401
 from worker import consent_tables as _of_consent  # noqa: F401
 from worker import link_tables as _of_links  # noqa: F401
+from worker import token_tables as _of_tokens  # noqa: F401
 from worker.card_tables import card_budget as card_budget
 from worker.card_tables import declined_charge as declined_charge
 from worker.card_tables import refusal as refusal

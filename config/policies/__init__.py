@@ -17,6 +17,7 @@ from billing.declines import RETRYABLE, BadDeclineTable, DeclineClass, DeclineTa
 from billing.policy import Mode, Policy, Retry, Strategy
 from billing.retry.rules import NetworkRule
 from config.network_rules import BadNetworkRules, network_rules
+from config.policies.assist import AssistTable
 from config.policies.messages import Messages
 from config.zones import zones
 
@@ -78,6 +79,7 @@ class _File(BaseModel):
     backup_methods: bool = False
     retry: _Retry = _Retry()
     messages: Messages | None = None
+    assist: AssistTable = AssistTable()
     ladders: dict[DeclineClass, tuple[Days, ...]]
 
     @model_validator(mode="after")
@@ -129,6 +131,7 @@ def parse(body: Mapping[str, Any], where: str) -> Policy:
         retry=file.retry.value,
         zones=zones(),
         backup_methods=file.backup_methods,
+        assist=file.assist.value,
     )
 
 

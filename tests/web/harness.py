@@ -111,6 +111,7 @@ class Client:
         if not hang:
             messages[-1]["more_body"] = False
         sent: list[Any] = []
+        path, _, query = path.partition("?")
 
         async def receive() -> Any:
             if not messages:
@@ -128,7 +129,7 @@ class Client:
             "path": path,
             "raw_path": path.encode(),
             "root_path": "",
-            "query_string": b"",
+            "query_string": query.encode(),
             "scheme": "http",
             "client": ("127.0.0.1", 1),
             "server": ("127.0.0.1", 80),

@@ -7,9 +7,10 @@ from datetime import timedelta
 
 from sqlalchemy import func, select
 
-from worker import switch
+from worker import queue, switch
 from worker import tables as t
 from worker.doctor.finding import Answer, Level, Patient
+from worker.store import Owner
 
 WAITS_TOO_LONG = timedelta(minutes=5)
 MOST_CODES = 20
@@ -45,6 +46,18 @@ def leftovers(patient: Patient) -> Iterator[Answer]:
             if number:
                 found.append((Level.WARN, f"{number} {what}", fix))
     yield from found or [(Level.OK, "nothing waits for a person", "")]
+
+
+def people(patient: Patient) -> Iterator[Answer]:
+    """Cases that need a person, by account."""
+    fix = "see `reprieve queue list --due overdue`"
+    found = []
+    with patient.db.read() as db:
+        for account, name in patient.accounts():
+            counts = queue.counts(db, Owner(account.id, account.livemode), patient.now())
+            if counts.overdue:
+                found.append((Level.WARN, f"{name}: {queue.said(counts)}", fix))
+    yield from found or [(Level.OK, "no case is overdue", "")]
 
 
 def codes(patient: Patient) -> Iterator[Answer]:

@@ -16,7 +16,7 @@ from billing.actions import Action, Kind, talk_key
 from billing.case import RecoveryCase
 from billing.events.occurrences import Event, InvoiceRead, Promised
 from billing.notices.compose import STRIPE_HOSTS, Links, safe_link
-from worker import links, store, talk
+from worker import links, queue_marks, store, talk
 from worker.absorb import absorb
 from worker.app import App
 from worker.link_tables import customer_word
@@ -163,5 +163,6 @@ def _talk(app: App, link: Link, words: str) -> Done:
             because = "a customer wrote to the team on the recovery page"
             asked = Action(talk_key(key), Kind.TALK, now, because, customer=link.customer, detail={"word": number})
             store.add_actions(db, link.owner, [asked], now)
+            queue_marks.mark_customer(db, link.owner, link.customer, now)
     app.bell.ring("actions")
     return Done("talk_done")

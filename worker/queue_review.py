@@ -1,0 +1,298 @@
+"""Keep the tasks in step with the cases: opened, changed and closed in the transaction that changed the case.
+
+    absorb -> review                          something happened to the case
+    to_review -> sweep -> review              time passed, a message came back, an action got stuck
+
+Everything works on many cases at once with a fixed number of queries. What a person is done with is not asked again
+for the same occurrence of a reason.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, select, text, update
+
+from billing import assist
+from billing.assist import Facts, Need, Stuck
+from billing.case import RecoveryCase, State
+from billing.policy import Policy
+from billing.retry.schedule import next_attempt
+from worker import queue_marks, store
+from worker import tables as t
+from worker.app import App
+from worker.assist_tables import OPEN, task, task_reason, to_review
+from worker.channel_tables import contact_report
+from worker.link_tables import customer_word
+from worker.store import Owner
+
+US = "reprieve"
+BATCH = 100
+RETURNED = ("hard", "complaint")
+
+
+# ---------------------------------------------------------------- which cases
+
+
+def run_due(app: App) -> int:
+    """Look at every case whose time has come; how many there were."""
+    looked = 0
+    while not app.stopping.is_set() and (number := _batch(app)):
+        looked += number
+    return looked
+
+
+def _batch(app: App) -> int:
+    now = app.now()
+    with app.db.begin() as db:
+        due = select(to_review).where(to_review.c.due_at <= now).order_by(to_review.c.due_at).limit(BATCH)
+        waiting: dict[Owner, list[str]] = defaultdict(list)
+        for row in db.execute(due):
+            waiting[Owner(row.account, row.livemode)].append(row.invoice)
+        for owner, invoices in sorted(waiting.items(), key=lambda each: (each[0].account, each[0].livemode)):
+            _look_again(app, db, owner, invoices, now)
+    return sum(map(len, waiting.values()))
+
+
+def _look_again(app: App, db: Connection, owner: Owner, invoices: list[str], now: datetime) -> None:
+    case = t.recovery_case
+    customers = db.scalars(select(case.c.customer).where(owner.of(case), case.c.invoice.in_(invoices)))
+    # Customers before rows, as everywhere; a mark that comes meanwhile waits for us and is made anew.
+    store.lock(db, owner, [name for name in customers if name] or invoices)
+    store.lock(db, owner, invoices)
+    db.execute(delete(to_review).where(owner.of(to_review), to_review.c.invoice.in_(invoices)))
+    review(app, db, owner, list(store.cases_for_update(db, owner, (), invoices).values()))
+
+
+# ---------------------------------------------------------------- what they need
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is stored about the tasks of these cases, and what their reasons are looked up in."""
+
+    tasks: Mapping[str, Row[Any]]  # the open one of each invoice
+    reasons: Mapping[int, Mapping[str, Row[Any]]]  # by task: the rows of its reasons
+    done_with: Mapping[tuple[str, str], datetime]  # by (invoice, reason): the newest occurrence a person is done with
+    facts: Mapping[str, Facts]
+
+
+def review(
+    app: App, db: Connection, owner: Owner, cases: Sequence[RecoveryCase], retrying: Collection[str] = ()
+) -> None:
+    """Bring the tasks of these cases up to date; call it under their customers' lock. `retrying`: those for which a
+    payment attempt is planned."""
+    if not cases:
+        return
+    now = app.now()
+    known = _known(app, db, owner, cases, retrying)
+    later: dict[str, datetime] = {}
+    for case in cases:
+        policy = _policy(app, case)
+        found = assist.needs(case, known.facts[case.invoice], policy.assist, now)
+        asked = [need for need in found if not _done_with(known, case.invoice, need)]
+        _settle(db, owner, case, asked, policy, known, now)
+        if at := assist.next_review(case, policy.assist, now):
+            later[case.invoice] = at
+    queue_marks.mark_for(db, owner, later)
+
+
+def _policy(app: App, case: RecoveryCase) -> Policy:
+    return app.policies.of(case.account, case.livemode, case.policy)
+
+
+def _done_with(known: Known, invoice: str, need: Need) -> bool:
+    done = known.done_with.get((invoice, need.reason.value))
+    return done is not None and need.since <= done
+
+
+def _known(app: App, db: Connection, owner: Owner, cases: Sequence[RecoveryCase], retrying: Collection[str]) -> Known:
+    invoices = sorted(case.invoice for case in cases)
+    mine = select(task).where(owner.of(task), task.c.invoice.in_(invoices), text(OPEN))
+    tasks = {row.invoice: row for row in db.execute(mine)}
+    reasons: dict[int, dict[str, Row[Any]]] = defaultdict(dict)
+    done_with: dict[tuple[str, str], datetime] = {}
+    for row in db.execute(select(task_reason).where(owner.of(task_reason), task_reason.c.invoice.in_(invoices))):
+        reasons[row.task][row.reason] = row
+        if row.by_person:
+            key = (row.invoice, row.reason)
+            done_with[key] = max(row.since, done_with.get(key, row.since))
+    owed = [case for case in cases if case.live or case.state is State.LOST or case.invoice in tasks]
+    return Known(tasks, reasons, done_with, _facts(app, db, owner, cases, owed, retrying))
+
+
+def _facts(
+    app: App,
+    db: Connection,
+    owner: Owner,
+    cases: Sequence[RecoveryCase],
+    owed: Sequence[RecoveryCase],
+    retrying: Collection[str],
+) -> dict[str, Facts]:
+    """What the cases themselves do not hold; nothing is asked about those that are settled and have no task."""
+    found = {case.invoice: Facts() for case in cases}
+    if not owed:
+        return found
+    invoices = sorted(case.invoice for case in owed)
+    stuck = _stuck(db, owner, invoices)
+    returned, reached = _contacts(db, owner, invoices)
+    wrote = _words(db, owner, sorted({case.customer for case in owed if case.customer}))
+    for case in owed:
+        no_attempt = None if case.invoice in retrying else _no_attempt(app, case)
+        found[case.invoice] = Facts(
+            tuple(stuck.get(case.invoice, ())),
+            returned.get(case.invoice),
+            reached.get(case.invoice),
+            wrote.get(case.customer or ""),
+            no_attempt,
+        )
+    return found
+
+
+def _no_attempt(app: App, case: RecoveryCase) -> str | None:
+    """Why no payment attempt is planned, None when one is or when attempts are not ours to make."""
+    policy = _policy(app, case)
+    if not case.live or not policy.mode.charges or not policy.max_attempts or case.state in (State.HELD, State.PAUSED):
+        return None
+    wait = next_attempt(case, policy, app.now())
+    return wait.because if wait.until is None else None
+
+
+def _stuck(db: Connection, owner: Owner, invoices: list[str]) -> dict[str, list[Stuck]]:
+    action = t.action
+    columns = (action.c.invoice, action.c.kind, action.c.finished_at, action.c.created_at, action.c.outcome)
+    mine = owner.of(action) & action.c.invoice.in_(invoices) & (action.c.state == "stuck")
+    found: dict[str, list[Stuck]] = defaultdict(list)
+    for row in db.execute(select(*columns).where(mine)):
+        found[row.invoice].append(Stuck(row.kind, row.finished_at or row.created_at, row.outcome or "no reason kept"))
+    return found
+
+
+def _contacts(db: Connection, owner: Owner, invoices: list[str]) -> tuple[dict[str, datetime], dict[str, datetime]]:
+    """By invoice: when a message last came back or was refused, and when one was last taken."""
+    returned: dict[str, datetime] = {}
+    reached: dict[str, datetime] = {}
+    told, notice = contact_report, t.notice
+    back = owner.of(told) & told.c.invoice.in_(invoices) & told.c.kind.in_(RETURNED)
+    for invoice, at in db.execute(select(told.c.invoice, func.max(told.c.at)).where(back).group_by(told.c.invoice)):
+        returned[invoice] = at
+    ended = owner.of(notice) & notice.c.invoice.in_(invoices) & notice.c.state.in_(("accepted", "rejected"))
+    newest = select(notice.c.invoice, notice.c.state, func.max(notice.c.finished_at)).where(ended)
+    for invoice, state, at in db.execute(newest.group_by(notice.c.invoice, notice.c.state)):
+        if state == "accepted":
+            reached[invoice] = at
+        elif at is not None:
+            returned[invoice] = max(at, returned.get(invoice, at))
+    return returned, reached
+
+
+def _words(db: Connection, owner: Owner, customers: list[str]) -> dict[str, datetime]:
+    word = customer_word
+    mine = owner.of(word) & word.c.customer.in_(customers)
+    newest = select(word.c.customer, func.max(word.c.at)).where(mine).group_by(word.c.customer)
+    return {customer: at for customer, at in db.execute(newest)}  # noqa: C416
+
+
+# ---------------------------------------------------------------- what follows
+
+
+def _settle(
+    db: Connection,
+    owner: Owner,
+    case: RecoveryCase,
+    asked: Sequence[Need],
+    policy: Policy,
+    known: Known,
+    now: datetime,
+) -> None:
+    """Make the task of one case be what its reasons say."""
+    row = known.tasks.get(case.invoice)
+    if row is None and not asked:
+        return
+    if row is None:
+        number = _opened(db, owner, case, asked, policy, now)
+        _reasons(db, owner, case, number, asked, {}, now)
+        return
+    _reasons(db, owner, case, row.id, asked, known.reasons.get(row.id, {}), now)
+    if not asked:
+        because = "no reason is left" if case.live else f"the case has ended: {case.because}"
+        close(db, row.id, US, because, now)
+        return
+    due = row.due_at if row.due_by else assist.due(asked, case, policy.assist, row.opened_at)
+    new = {**_shown(case), "priority": assist.priority(asked), "due_at": due}
+    if any(getattr(row, name) != value for name, value in new.items()):
+        db.execute(update(task).where(task.c.id == row.id).values(**new))
+
+
+def _opened(
+    db: Connection, owner: Owner, case: RecoveryCase, asked: Sequence[Need], policy: Policy, now: datetime
+) -> int:
+    row = {
+        **owner.key,
+        **_shown(case),
+        "invoice": case.invoice,
+        "state": "open",
+        "priority": assist.priority(asked),
+        "due_at": assist.due(asked, case, policy.assist, now),
+        "opened_at": now,
+    }
+    return int(db.execute(store.insert(db, task).returning(task.c.id), row).scalar_one())
+
+
+def _shown(case: RecoveryCase) -> dict[str, Any]:
+    return {
+        "customer": case.customer,
+        "amount": case.amount.minor,
+        "currency": case.amount.currency,
+        "mrr": case.mrr.minor if case.mrr else None,
+    }
+
+
+def _reasons(
+    db: Connection,
+    owner: Owner,
+    case: RecoveryCase,
+    number: int,
+    asked: Sequence[Need],
+    before: Mapping[str, Row[Any]],
+    now: datetime,
+) -> None:
+    """Add the reasons that came, and end those that went."""
+    wanted = {need.reason.value for need in asked}
+    gone = [row.id for name, row in before.items() if name not in wanted and row.ended_at is None]
+    if gone:
+        db.execute(update(task_reason).where(task_reason.c.id.in_(gone)).values(ended_at=now))
+    rows = [
+        {
+            **owner.key,
+            "task": number,
+            "invoice": case.invoice,
+            "reason": need.reason.value,
+            "since": need.since,
+            "because": need.because,
+            "ended_at": None,
+            "by_person": False,
+        }
+        for need in asked
+        if not _stands(before.get(need.reason.value), need)
+    ]
+    if rows:
+        statement = store.insert(db, task_reason)
+        changed = {name: statement.excluded[name] for name in ("since", "because", "ended_at", "by_person")}
+        db.execute(statement.on_conflict_do_update(index_elements=["task", "reason"], set_=changed), rows)
+
+
+def _stands(row: Row[Any] | None, need: Need) -> bool:
+    return row is not None and row.ended_at is None and (row.since, row.because) == (need.since, need.because)
+
+
+def close(db: Connection, number: int, by: str, because: str, now: datetime) -> None:
+    """End a task. When a person does it, its reasons are done with; else they have ended already."""
+    ended = {"state": "done", "closed_at": now, "closed_by": by, "because": because}
+    db.execute(update(task).where(task.c.id == number).values(**ended))
+    left = (task_reason.c.task == number) & task_reason.c.ended_at.is_(None)
+    db.execute(update(task_reason).where(left).values(ended_at=now, by_person=by != US))
