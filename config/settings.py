@@ -27,6 +27,7 @@ from billing.notices.address import BadAddress, parse
 from billing.report.bands import Bands
 from billing.report.bands import parse as parse_bands
 from config.channels import ChannelSettings
+from config.stripe_sends import KINDS, UNKNOWN, checked
 
 PREFIX = "REPRIEVE_"
 Mode = Literal["observe", "notify", "weave", "own"]
@@ -46,6 +47,14 @@ class Account(BaseModel):
     webhook_secrets: tuple[SecretStr, ...] = Field(
         (), description="Signing secrets of the endpoint; several while one is rolled."
     )
+    stripe_sends: tuple[str, ...] = Field(
+        (UNKNOWN,), description="What Stripe mails to customers itself, as stripe_sends above."
+    )
+
+    @field_validator("stripe_sends")
+    @classmethod
+    def _sends(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return checked(value)
 
 
 class Settings(ChannelSettings):
@@ -78,6 +87,11 @@ class Settings(ChannelSettings):
     )
     stripe_requests_per_second: float = Field(
         20.0, gt=0, description="Most requests a second to one Stripe endpoint; Stripe allows 25."
+    )
+    stripe_sends: Annotated[tuple[str, ...], NoDecode] = Field(
+        (UNKNOWN,),
+        description="What Stripe mails to customers itself, separated by commas, so that Reprieve does not: "
+        f"{', '.join(KINDS)}; or none. `reprieve setup` asks.",
     )
     mode: Mode = Field("observe", description="observe, notify, weave or own; see docs/go-live.md.")
     policy: str = Field("standard", description="Name of the recovery policy in config/policies.")
@@ -183,7 +197,7 @@ class Settings(ChannelSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
-    @field_validator("stripe_webhook_secrets", "digest_to", mode="before")
+    @field_validator("stripe_webhook_secrets", "digest_to", "stripe_sends", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         parts = value.split(",") if isinstance(value, str) else value
@@ -198,6 +212,11 @@ class Settings(ChannelSettings):
             except BadAddress as bad:
                 raise ValueError(f"address {number}: {bad}") from None
         return value
+
+    @field_validator("stripe_sends")
+    @classmethod
+    def _sends(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return checked(value)
 
     @field_validator("support_email")
     @classmethod
@@ -245,6 +264,7 @@ class Settings(ChannelSettings):
             policy=self.policy,
             api_key=self.stripe_api_key,
             webhook_secrets=self.stripe_webhook_secrets,
+            stripe_sends=self.stripe_sends,
         )
         return (first, *self.accounts)
 

@@ -30,6 +30,7 @@ from worker.channels.once import once
 from worker.outbox import Claim, Lost
 from worker.rendering import TemplateBroken, message_of
 from worker.stripe_gateway import StripeAway, StripeMissing, StripeRefused, dated
+from worker.stripe_sends import unless_stripe_sends
 from worker.tables import action, customer, notice
 
 log = structlog.get_logger(__name__)
@@ -120,6 +121,7 @@ def _prepare(app: App, claim: Claim) -> Ready | Skip:
         next_try=next_try or case.stripe_next_attempt,
         habits=Habits(app.settings.default_language, ZoneInfo(app.settings.reporting_timezone)),
     )
+    composed = unless_stripe_sends(app.settings, claim.owner, composed)
     return _render(app, case, step, composed) if isinstance(composed, Notice) else composed
 
 

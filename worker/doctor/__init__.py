@@ -18,7 +18,7 @@ from config.settings import BadSettings, load
 from worker import logs
 from worker.app import wall_clock
 from worker.db import Database
-from worker.doctor import accounts, machine, messages, retries, waiting
+from worker.doctor import accounts, machine, messages, retries, secrets, stripe_mail, waiting
 from worker.doctor.finding import Answer, Check, Finding, Level, Patient
 from worker.stripe_gateway import Gateways
 
@@ -86,6 +86,10 @@ CHECKS: dict[str, Check] = {
     "api keys": accounts.keys,
     "stripe": accounts.stripe,
     "mail": messages.mail,
+    "stripe's mails": stripe_mail.stripe_mail,
+    "recovery links": secrets.recovery_links,
+    "suppression": secrets.suppression,
+    "sms": secrets.sms,
     "templates": messages.templates,
     "policies": messages.policies,
     "kill switch": waiting.kill_switch,
