@@ -22,7 +22,7 @@ from billing.events.occurrences import Event, InvoiceRead, NoticeEnded
 from billing.notices import address
 from billing.notices.compose import Habits, Links, Notice, Person, Skip, compose, dedup_key, message_id
 from billing.notices.sequence import Step
-from worker import crash, links, metrics, outbox, store, suppression
+from worker import crash, links, metrics, outbox, store, suppression, volume
 from worker.absorb import absorb_one, read_event
 from worker.app import App
 from worker.channels import Handed, Message, Outcome
@@ -75,6 +75,8 @@ def perform(app: App, claim: Claim) -> str:
     if isinstance(ready, Skip):
         return _end(app, claim, SKIPPED, ready.because)
     crash.point("M2")
+    if because := volume.full(app, claim.owner):
+        return _later(app, claim, because)
     try:
         with app.db.begin() as db:
             _intend(app, db, claim, ready)

@@ -175,6 +175,7 @@ notice = rows(
     UniqueConstraint("account", "livemode", "dedup_key"),
     one_of("state", "handing_over", "waiting", "accepted", "rejected", "unknown"),
     Index("ix_notice_invoice", "account", "livemode", "invoice"),
+    Index("ix_notice_at", "account", "livemode", "at"),
 )
 
 policy = Table(
