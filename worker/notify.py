@@ -68,6 +68,8 @@ def perform(app: App, claim: Claim) -> str:
     try:
         ready = _prepare(app, claim)
     except (StripeAway, StripeRefused, TemplateBroken) as error:
+        if isinstance(error, TemplateBroken) and claim.tries > GIVE_UP / WAIT:
+            return _end(app, claim, SKIPPED, f"it could not be written for a day: {error}")
         log.warning("notice_waits", because=str(error))
         return _later(app, claim, str(error))
     except StripeMissing as error:

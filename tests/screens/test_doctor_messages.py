@@ -12,9 +12,12 @@ import pytest
 from config.settings import Account
 from sandbox import Sandbox
 from worker import doctor, setup
+from worker.db import Database
 from worker.doctor import stripe_mail
 from worker.doctor.finding import Finding, Level
 from worker.stripe_gateway import Gateway, StripeAway
+from worker.templates import check
+from worker.templates.versions import Versions
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LONG = "k3Jx9!mPq2ZvT7w_rB5nYc8L"
@@ -104,6 +107,24 @@ def test_no_finding_shows_a_secret(examine: Examine) -> None:
     for check in ("recovery links", "suppression", "sms"):
         secrets = {"LINK_SECRET": LONG * 2, "SUPPRESSION_SECRET": LONG, "SMS_URL": f"json://{LONG}/"}
         assert LONG not in repr(examine(check, MODE="notify", **secrets))
+
+
+def test_texts_of_ones_own_are_looked_at_and_a_broken_one_is_named(
+    examine: Examine, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = Database(sqlite_url)
+    kept = Versions(db)
+    kept.activate("de", "reminder", kept.write("de", "reminder", {"lead": "Offen."}, "ann", NOW), "ann", NOW)
+    assert [finding.said for finding in examine("own texts")] == [
+        "1 texts of your own are in force, and can be written"
+    ]
+    with monkeypatch.context() as patch:  # as a version that an earlier program had let through
+        patch.setattr(check, "guarded", lambda edits: [])
+        kept.activate("de", "reminder", kept.write("de", "reminder", {"lead": "{{ who }}"}, "ann", NOW), "ann", NOW)
+    db.close()
+    (found,) = examine("own texts")
+    assert found.level is Level.FAIL
+    assert "de/reminder/lead:1: who" in found.said
 
 
 class Seen(Gateway):

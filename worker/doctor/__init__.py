@@ -91,6 +91,7 @@ CHECKS: dict[str, Check] = {
     "suppression": secrets.suppression,
     "sms": secrets.sms,
     "templates": messages.templates,
+    "own texts": messages.own_texts,
     "policies": messages.policies,
     "kill switch": waiting.kill_switch,
     "leftovers": waiting.leftovers,
@@ -103,6 +104,7 @@ CHECKS: dict[str, Check] = {
 NEEDS = {
     "schema": "database",
     "durability": "database",
+    "own texts": "schema",
     "kill switch": "schema",
     "leftovers": "schema",
     "decline codes": "schema",

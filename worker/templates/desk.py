@@ -13,9 +13,8 @@ from config import messages
 from config.messages import Entries
 from worker.app import App
 from worker.channels import Handed, Outcome
-from worker.rendering import Rendered, Renderer, merged, message_of
+from worker.rendering import Rendered, merged, message_of
 from worker.templates import drafts
-from worker.templates.brand import brand_of
 from worker.templates.drafts import Draft
 from worker.templates.samples import in_language, sample
 from worker.templates.versions import SHIPPED, BadTemplate, NoSuchTemplate, Versions, known
@@ -82,7 +81,7 @@ def rendered(app: App, name: str, language: str, version: int | None, draft: Pat
     context = {**one.notice.context, "merchant": clean(app.settings.mail_from_name)}
     notice = in_language(replace(one.notice, context=context), tried.language if tried else language)
     edits = _edits(app, name, language, version, tried)
-    return notice, Renderer(brand=brand_of(app.settings), edits=edits.__getitem__).render(notice)
+    return notice, app.renderer.with_edits(edits.__getitem__).render(notice)
 
 
 def _edits(app: App, name: str, language: str, version: int | None, tried: Draft | None) -> dict[str, Entries]:
