@@ -104,9 +104,9 @@ def test_what_is_missing_or_wrong_is_named(
 
 
 def test_no_finding_shows_a_secret(examine: Examine) -> None:
-    for check in ("recovery links", "suppression", "sms"):
+    for name in ("recovery links", "suppression", "sms"):
         secrets = {"LINK_SECRET": LONG * 2, "SUPPRESSION_SECRET": LONG, "SMS_URL": f"json://{LONG}/"}
-        assert LONG not in repr(examine(check, MODE="notify", **secrets))
+        assert LONG not in repr(examine(name, MODE="notify", **secrets))
 
 
 def test_texts_of_ones_own_are_looked_at_and_a_broken_one_is_named(
