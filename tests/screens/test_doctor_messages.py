@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -175,3 +178,49 @@ def test_setup_asks_what_stripe_mails_and_prints_the_settings() -> None:
 def test_setup_says_none_when_stripe_mails_nothing() -> None:
     lines = list(setup.questions((Account(),), Gates(None), lambda question, suggested: False))  # type: ignore[arg-type]
     assert lines[-1] == "\nSet:  REPRIEVE_STRIPE_SENDS=none"
+
+
+class Restricted(BaseHTTPRequestHandler):
+    """Stripe as most restricted keys meet it: the account may not be read, whatever else is allowed."""
+
+    page = "https://invoice.stripe.com/i/acct_1Mine/live_x"
+
+    def do_GET(self) -> None:
+        account = self.path.startswith("/v1/account")
+        listed = {"object": "list", "data": [{"id": "in_1", "hosted_invoice_url": self.page}], "has_more": False}
+        refusal = {"error": {"type": "invalid_request_error", "message": "does not have the required permissions"}}
+        body = json.dumps(refusal if account else listed).encode()
+        self.send_response(403 if account else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("page", "account", "level", "words"),
+    [
+        (Restricted.page, "self", Level.OK, "the key belongs to acct_1Mine"),
+        (Restricted.page, "acct_1Mine", Level.OK, "the key belongs to it"),
+        (Restricted.page, "acct_1Other", Level.FAIL, "the key belongs to acct_1Mine"),
+        ("", "acct_1Mine", Level.OK, "may not say whose it is"),
+    ],
+)
+def test_a_restricted_key_that_may_not_read_the_account_is_a_good_key(
+    examine: Examine, page: str, account: str, level: Level, words: str
+) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Told", (Restricted,), {"page": page}))
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        found = examine("stripe", STRIPE_API_BASE=f"http://127.0.0.1:{server.server_port}", STRIPE_ACCOUNT=account)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert [finding.level for finding in found if words in finding.said] == [level]
+    assert [
+        finding.said for finding in found if "clock is 0 s off" in finding.said or "clock is 1 s off" in finding.said
+    ]
