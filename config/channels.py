@@ -96,6 +96,13 @@ class ChannelSettings(BaseSettings):
         "none", description="resend: pass its idempotency key with each message by SMTP, so a repeat is one message."
     )
 
+    most_messages_per_hour: int | None = Field(
+        None,
+        ge=0,
+        description="More messages in an hour stop an account's messages until `reprieve mail resume`; 0 for no bound. "
+        "Without it three times the busiest hour of five weeks, 500 at least.",
+    )
+
     in_app_secret: SecretStr | None = Field(
         None,
         description="At least 24 characters; shared with your server, which signs a token per customer. None: off.",

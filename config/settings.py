@@ -27,6 +27,7 @@ from billing.notices.address import BadAddress, parse
 from billing.report.bands import Bands
 from billing.report.bands import parse as parse_bands
 from config.channels import ChannelSettings
+from config.stripe_sends import KINDS, UNKNOWN, checked
 
 PREFIX = "REPRIEVE_"
 Mode = Literal["observe", "notify", "weave", "own"]
@@ -51,6 +52,14 @@ class Account(BaseModel):
         pattern=r"^[A-Z]{2}$",
         description="Country of the account, as DE: which fees of the networks are at stake.",
     )
+    stripe_sends: tuple[str, ...] = Field(
+        (UNKNOWN,), description="What Stripe mails to customers itself, as stripe_sends above."
+    )
+
+    @field_validator("stripe_sends")
+    @classmethod
+    def _sends(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return checked(value)
 
 
 class Settings(ChannelSettings):
@@ -83,6 +92,11 @@ class Settings(ChannelSettings):
     )
     stripe_requests_per_second: float = Field(
         20.0, gt=0, description="Most requests a second to one Stripe endpoint; Stripe allows 25."
+    )
+    stripe_sends: Annotated[tuple[str, ...], NoDecode] = Field(
+        (UNKNOWN,),
+        description="What Stripe mails to customers itself, separated by commas, so that Reprieve does not: "
+        f"{', '.join(KINDS)}; or none. `reprieve setup` asks.",
     )
     mode: Mode = Field("observe", description="observe, notify, weave or own; see docs/go-live.md.")
     policy: str = Field("standard", description="Name of the recovery policy in config/policies.")
@@ -201,7 +215,7 @@ class Settings(ChannelSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
-    @field_validator("stripe_webhook_secrets", "digest_to", mode="before")
+    @field_validator("stripe_webhook_secrets", "digest_to", "stripe_sends", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         parts = value.split(",") if isinstance(value, str) else value
@@ -216,6 +230,11 @@ class Settings(ChannelSettings):
             except BadAddress as bad:
                 raise ValueError(f"address {number}: {bad}") from None
         return value
+
+    @field_validator("stripe_sends")
+    @classmethod
+    def _sends(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return checked(value)
 
     @field_validator("support_email")
     @classmethod
@@ -264,6 +283,7 @@ class Settings(ChannelSettings):
             api_key=self.stripe_api_key,
             webhook_secrets=self.stripe_webhook_secrets,
             country=self.stripe_country,
+            stripe_sends=self.stripe_sends,
         )
         return (first, *self.accounts)
 

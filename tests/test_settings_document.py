@@ -51,6 +51,8 @@ def default(field: FieldInfo) -> str:
     if value is None or value == ():
         return ""
     assert not isinstance(value, SecretStr), "a secret has no default"
+    if isinstance(value, tuple):
+        return f"`{','.join(map(str, value))}`"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 

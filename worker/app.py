@@ -47,7 +47,8 @@ class App:
     stopping: threading.Event = field(default_factory=threading.Event)  # finish what is begun, begin nothing
 
     def close(self) -> None:
-        """Give back connections; for the end of a process or a test."""
+        """Give back connections and end the child that writes messages; for the end of a process or a test."""
+        self.renderer.close()
         self.stripe.close()
         self.db.close()
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 AppOf = Callable[[], AbstractContextManager["App"]]
 Address = Annotated[str, typer.Argument(help="The e-mail address; it is kept only as a keyed hash.")]
 By = Annotated[str, typer.Option(help="Who says so.")]
+Account = Annotated[str | None, typer.Option(help="Only this Stripe account; all of them without it.")]
 Maildir = Annotated[Path | None, typer.Option(help="A maildir; without it the IMAP mailbox of the settings.")]
 Endpoint = Annotated[str | None, typer.Argument(help="Name of the endpoint; all of them without it.")]
 
@@ -73,7 +74,43 @@ def mail(app_of: AppOf) -> typer.Typer:
                 raise LookupError("this address is not suppressed")
             typer.echo("It gets messages again.")
 
+    @commands.command()
+    def stop(
+        because: Annotated[str, typer.Option(help="Why; it stands in the audit.")],
+        account: Account = None,
+        by: By = "operator",
+    ) -> None:
+        """Send no messages to customers until `resume`; payments go on."""
+        _turn(app_of, True, account, by, because)
+
+    @commands.command()
+    def resume(
+        because: Annotated[str, typer.Option(help="Why; it stands in the audit.")],
+        account: Account = None,
+        by: By = "operator",
+    ) -> None:
+        """Send messages again, also after the volume guard stopped them; what waited is sent."""
+        _turn(app_of, False, account, by, because)
+
     return commands
+
+
+def _turn(app_of: AppOf, stopped: bool, account: str | None, by: str, because: str) -> None:
+    from worker import switch
+    from worker.store import Owner
+
+    with app_of() as app:
+        owners = [Owner(each.id, each.livemode) for each in app.settings.all_accounts if account in (None, each.id)]
+        if not owners:
+            raise LookupError(f"no account {account} is configured")
+        with app.db.begin() as db:
+            for owner in owners:
+                switch.turn(db, owner, stopped, by, because, app.now(), switch.MESSAGES)
+            standing = switch.standing(db)
+        for scope, who, why, since in standing:
+            typer.echo(f"stopped: {scope} by {who} since {since:%Y-%m-%d %H:%M} UTC: {why}")
+        if not standing:
+            typer.echo("Nothing is stopped.")
 
 
 def _parsed(text: str) -> Mailbox:

@@ -14,6 +14,7 @@ from worker import (
     channel_commands,
     consent_commands,
     ledger_commands,
+    link_commands,
     queue_commands,
     retry_commands,
     sequence_commands,
@@ -100,6 +101,7 @@ main.add_typer(template_commands.templates(_app), name="templates")
 main.add_typer(channel_commands.mail(_app), name="mail")
 main.add_typer(channel_commands.webhooks(_app), name="webhooks")
 main.add_typer(consent_commands.consent(_app), name="consent")
+main.add_typer(link_commands.links(_app), name="links")
 main.add_typer(retry_commands.retries(_app), name="retries")
 main.add_typer(sequence_commands.sequence(_settings, _told), name="sequence")
 main.add_typer(token_commands.tokens(_app), name="tokens")
@@ -243,6 +245,22 @@ def doctor(json: Json = False) -> None:
 
     with _told():
         raise typer.Exit(examining.run(json, sys.stdout))
+
+
+@main.command()
+def setup() -> None:
+    """Ask what only you can know of your Stripe account, and print the settings that follow."""
+    from worker import setup as asking
+    from worker.stripe_gateway import Gateways
+
+    with _told():
+        settings = _settings()
+        gateways = Gateways(settings, lambda doing: None)
+        try:
+            for line in asking.questions(settings.all_accounts, gateways, typer.confirm):
+                typer.echo(line)
+        finally:
+            gateways.close()
 
 
 @main.command()

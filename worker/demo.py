@@ -7,7 +7,9 @@ end the demo holds itself to its promises by the bank's own log.
 
 from __future__ import annotations
 
+import secrets
 import signal
+import socket
 import sqlite3
 import tempfile
 import threading
@@ -32,18 +34,20 @@ from billing.report.bridge import Bridge
 from billing.report.period import Period
 from config.settings import OnlyWritten
 from sandbox import Dunning, Sandbox
-from worker import logs, report
+from worker import links, logs, report
 from worker import tables as t
 from worker.app import App
 from worker.demo_people import People
 from worker.dispatcher import sweep
 from worker.process import embedded_app
+from worker.store import Owner
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 STEP = timedelta(hours=12)  # the longest; what is due earlier is done at its minute
 SIGNING = "whsec_of_the_demo"
 GIVE_UP = timedelta(days=29)  # after this the company's Stripe account ends an unpaid subscription
 SEED = 1
+SECOND_IS = timedelta(minutes=1)  # of the stand-in Stripe's clock, while the pages are served
 
 
 def run(*, serve: bool, subscriptions: int, days: int, folder: Path | None, port: int) -> int:
@@ -62,8 +66,8 @@ def run(*, serve: bool, subscriptions: int, days: int, folder: Path | None, port
         console.print(f"{days} days were played in {time.monotonic() - began:.0f} s.\n")
         kept = demo.tell(console)
         if serve:
-            console.print(f"\nDashboard: {demo.url}/    (Ctrl-C ends it)", soft_wrap=True)
-            _until_signalled()
+            demo.show(console)
+            demo.live_on(_until_signalled())
     return 0 if kept else 1
 
 
@@ -91,6 +95,7 @@ def playing(folder: Path, port: int = 0, start: datetime = START) -> Iterator[De
     """The whole installation and its Stripe, running; both stop at the end."""
     with ExitStack() as stack:
         sb = stack.enter_context(Sandbox(start, SEED, dunning=Dunning(end="cancel", after=GIVE_UP), concurrency=32))
+        port = port or _free_port()  # the links in the messages name it
         settings = OnlyWritten(
             database_url=f"sqlite:///{folder / 'reprieve.db'}",
             stripe_api_key=SecretStr("rk_test_of_the_demo"),
@@ -102,6 +107,8 @@ def playing(folder: Path, port: int = 0, start: datetime = START) -> Iterator[De
             mail_from="billing@acme.example",
             mail_from_name="Acme",
             web_port=port,
+            public_url=f"http://127.0.0.1:{port}",
+            link_secret=SecretStr(secrets.token_hex(32)),
             log_level="error",
         )
         logs.configure(settings)
@@ -150,6 +157,15 @@ class Demo:
                     return
                 time.sleep(0.002)  # the broker's thread still has a row
         raise RuntimeError("the worker did not come to rest within 30 seconds")
+
+    def live_on(self, stop: threading.Event, second: float = 1.0) -> None:
+        """While somebody looks: a second is a minute, and what a visitor does on a page is followed up at once."""
+        while not stop.wait(second):
+            self.a_second()
+
+    def a_second(self) -> None:
+        self.sb.advance(self.sb.clock() + SECOND_IS)
+        self.settle()
 
     def _under_way(self) -> int:
         return self._number(select(func.count()).where(t.action.c.state.in_(("claimed", "sending"))))
@@ -235,6 +251,31 @@ class Demo:
         if sources:
             yield "Recovered by: " + ", ".join(f"{source.replace('_', ' ')} {number}" for source, number in sources)
 
+    def show(self, console: Console) -> None:
+        """What can be opened now, and how a customer of the demo pays."""
+        console.print(f"\nDashboard: {self.url}/    (Ctrl-C ends it)", soft_wrap=True)
+        console.print(f"Messages:  {self.url}/messages", soft_wrap=True)
+        if link := self.way_back():
+            console.print(f"A customer's way back: {link}", soft_wrap=True)
+            console.print(
+                "  Every link in the mailbox leads to such a page. Update the payment method with any card number"
+            )
+            console.print(
+                "  of Stripe's tests, such as 4242424242424242: what is open is collected five seconds later."
+            )
+
+    def way_back(self) -> str | None:
+        """A link to the recovery page of a customer who owes something that a new card can pay."""
+        case, now = t.recovery_case, self.app.now()
+        live = case.c.state.in_([State.OPEN, State.RECOVERING, State.NEEDS_CUSTOMER]) & case.c.customer.is_not(None)
+        with self.app.db.begin() as db:
+            row = db.execute(select(case).where(live, case.c.deadline > now).order_by(case.c.failed_at.desc())).first()
+            if row is None:
+                return None
+            return links.for_customer(
+                db, self.app.settings, Owner(row.account, row.livemode), row.customer, "demo", now
+            )
+
     def _where_to_look(self, console: Console, month: str) -> None:
         invoice = self._one_worth_reading()
         database = f"REPRIEVE_DATABASE_URL=sqlite:///{self.folder / 'reprieve.db'}"
@@ -294,8 +335,15 @@ def _last_full_month(now: datetime) -> str:
     return f"{now.replace(day=1) - timedelta(days=1):%Y-%m}"
 
 
-def _until_signalled() -> None:
+def _until_signalled() -> threading.Event:
+    """Set when a signal to end comes."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    stop.wait()
+    return stop
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

@@ -14,15 +14,17 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from billing.notices.compose import Links
 from config.settings import Settings
 from worker import store
 from worker.link_tables import recovery_link
 from worker.store import Owner
+from worker.tables import audit
 
 PATH = "/pay/"
 MOST_USES = 200  # acts through one link; a person needs a handful
@@ -95,10 +97,36 @@ def used(db: Connection, link: Link, now: datetime) -> None:
     )
 
 
-def revoke(db: Connection, owner: Owner, customer: str, now: datetime) -> int:
-    """End every link of a customer, as when an address turns out to be somebody else's; how many."""
+def revoke(
+    db: Connection,
+    owner: Owner,
+    customer: str,
+    now: datetime,
+    by: str = "operator",
+    because: str = "an operator said so",
+) -> int:
+    """End every link of a customer, as when an address turns out to be somebody else's; how many. Audited."""
     mine = owner.of(recovery_link) & (recovery_link.c.customer == customer) & recovery_link.c.revoked_at.is_(None)
-    return db.execute(update(recovery_link).where(mine).values(revoked_at=now)).rowcount
+    number = db.execute(update(recovery_link).where(mine).values(revoked_at=now)).rowcount
+    if number:
+        line = {"actor": by, "what": "links revoked", "object": customer, "because": because, "at": now}
+        db.execute(insert(audit), {**owner.key, **line})
+    return number
+
+
+def of_customer(db: Connection, owner: Owner, customer: str) -> list[Any]:
+    """The rows of a customer's links, the newest first; no row opens anything."""
+    mine = owner.of(recovery_link) & (recovery_link.c.customer == customer)
+    return list(db.execute(select(recovery_link).where(mine).order_by(recovery_link.c.id.desc())))
+
+
+def state_of(row: Any, now: datetime) -> str:
+    """Whether a link opens, in words."""
+    if row.revoked_at is not None:
+        return f"revoked {row.revoked_at:%Y-%m-%d %H:%M}"
+    if now >= row.expires_at:
+        return f"expired {row.expires_at:%Y-%m-%d}"
+    return "used up" if row.used >= MOST_USES else f"opens until {row.expires_at:%Y-%m-%d}"
 
 
 def _token(settings: Settings, owner: Owner, customer: str, message: str) -> str:

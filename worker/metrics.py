@@ -40,6 +40,9 @@ BELLS = Counter("reprieve_bells", "Bells rung, by bell and outcome.", ["bell", "
 SWEEP_FINDS = Counter("reprieve_sweep_finds", "Work that no bell announced, by kind.", ["kind"], registry=REGISTRY)
 ATTEMPTS = Counter("reprieve_attempts", "Payment attempts by answer.", ["answer"], registry=REGISTRY)
 NOTICES = Counter("reprieve_notices", "Messages handed over, by outcome.", ["outcome"], registry=REGISTRY)
+TEMPLATES_PASSED_OVER = Counter(
+    "reprieve_templates_passed_over", "Messages sent as shipped, because the operator's text failed.", registry=REGISTRY
+)
 MESSAGES = Counter("reprieve_messages", "Queue messages by actor and outcome.", ["actor", "outcome"], registry=REGISTRY)
 MESSAGE_SECONDS = Histogram(
     "reprieve_message_seconds", "Time an actor took.", ["actor"], buckets=SECONDS, registry=REGISTRY

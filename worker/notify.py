@@ -20,7 +20,7 @@ from billing.events.occurrences import Event, NoticeEnded
 from billing.notices import address
 from billing.notices.compose import Skip
 from billing.notices.sequence import MERGED, Via
-from worker import crash, metrics, outbox, store, suppression, wording
+from worker import crash, metrics, outbox, store, suppression, volume, wording
 from worker.absorb import absorb, absorb_one, read_event
 from worker.app import App
 from worker.channels import Handed, Message, Outcome
@@ -29,6 +29,7 @@ from worker.outbox import Claim, Lost
 from worker.rendering import TemplateBroken
 from worker.standing import MERGES, Go, Later, Never, end_merged, standing, too_often
 from worker.stripe_gateway import StripeAway, StripeMissing, StripeRefused, dated
+from worker.stripe_sends import unless_stripe_sends
 from worker.tables import action, notice
 
 log = structlog.get_logger(__name__)
@@ -82,6 +83,8 @@ def perform(app: App, claim: Claim) -> str:
     try:
         ready = _prepare(app, claim)
     except (StripeAway, StripeRefused, TemplateBroken) as error:
+        if isinstance(error, TemplateBroken) and claim.tries > GIVE_UP / WAIT:
+            return _end(app, claim, SKIPPED, f"it could not be written for a day: {error}")
         log.warning("notice_waits", because=str(error))
         return _later(app, claim, str(error))
     except StripeMissing as error:
@@ -94,6 +97,8 @@ def perform(app: App, claim: Claim) -> str:
         case Later(until, because):
             return _later(app, claim, because, until)
     crash.point("M2")
+    if because := volume.full(app, claim.owner):
+        return _later(app, claim, because)
     try:
         with app.db.begin() as db:
             _intend(app, db, claim, ready)
@@ -138,6 +143,8 @@ def _ready(app: App, claim: Claim, go: Go, material: wording.Material | Skip) ->
     if isinstance(material, Skip):
         return material
     composed = wording.composed(app, go, material)
+    if go.due.via is Via.EMAIL:
+        composed = unless_stripe_sends(app.settings, claim.owner, composed)
     if isinstance(composed, Skip):
         return composed
     written = wording.written(app, go, material, composed)

@@ -17,6 +17,7 @@ from pathlib import Path
 import structlog
 from dramatiq import Broker, Worker
 from sqlalchemy.exc import DBAPIError
+from starlette.routing import BaseRoute
 
 from config.settings import Settings
 from worker import metrics, migrate
@@ -37,14 +38,20 @@ class CannotStart(Exception):
 
 def web(settings: Settings) -> None:
     """Receive webhooks and show pages until a signal comes."""
-    from worker.web import dashboard, pay
     from worker.web.server import serve
 
     app = _ready(settings, _bell(settings))
     try:
-        serve(app, pages=[*dashboard.routes(app), *pay.routes(app)])
+        serve(app, pages=_pages(app))
     finally:
         app.close()
+
+
+def _pages(app: App) -> list[BaseRoute]:
+    """What people see: the operator's pages and the customer's."""
+    from worker.web import dashboard, message_pages, pay
+
+    return [*dashboard.routes(app), *message_pages.routes(app), *pay.routes(app)]
 
 
 def worker(settings: Settings, metrics_port: int | None = None) -> None:
@@ -76,14 +83,13 @@ def embedded(settings: Settings) -> None:
 @contextmanager
 def embedded_app(settings: Settings, now: Callable[[], datetime] = wall_clock) -> Iterator[tuple[App, str]]:
     """(app, url) of a running embedded installation, its tables made or brought up to date first."""
-    from worker.web import dashboard, pay
     from worker.web.server import start_in_thread
 
     broker = LocalBroker()
     app = build(settings, LocalBell(broker), now=now)
     migrate.upgrade(app.db)
     app.policies.load()
-    url, end_web = start_in_thread(app, [*dashboard.routes(app), *pay.routes(app)])
+    url, end_web = start_in_thread(app, _pages(app))
     try:
         with working(app, broker):
             yield app, url

@@ -6,6 +6,7 @@ The words of a message are those in `config/messages/<language>.toml`, with what
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Protocol
 
@@ -15,8 +16,10 @@ from billing.notices.compose import Context, Notice
 from billing.notices.sequence import Step
 from config import messages
 from config.messages import Entries
+from worker import metrics
 from worker.channels import Message
 from worker.templates import writer
+from worker.templates.apart import Apart
 from worker.templates.brand import Brand
 from worker.templates.figures import day, locale_of, money
 from worker.templates.pages import TEMPLATES, Pages
@@ -50,15 +53,30 @@ class Renderer:
     """Writes every message. `edits` gives the operator's texts in force for a language; they win over the shipped."""
 
     def __init__(
-        self, folder: Path = TEMPLATES, *, brand: Brand = Brand(), edits: Callable[[str], Entries] = no_edits
+        self,
+        folder: Path = TEMPLATES,
+        *,
+        brand: Brand = Brand(),
+        edits: Callable[[str], Entries] = no_edits,
+        apart: Apart | None = None,
     ) -> None:
-        self._pages, self._brand, self._edits = Pages(folder), brand, edits
+        self._pages, self._brand, self._edits, self._apart = Pages(folder), brand, edits, apart or Apart()
+
+    def with_edits(self, edits: Callable[[str], Entries]) -> Renderer:
+        """The same renderer with other texts in force, as for a preview; the child that writes them is shared."""
+        other = copy(self)
+        other._edits = edits
+        return other
+
+    def close(self) -> None:
+        """End the child process, if there is one."""
+        self._apart.close()
 
     def render(self, notice: Words) -> Rendered:
         """Subject, text and HTML in the first language of the reader that there are words in, else English.
 
-        Raises TemplateBroken; another notice is not affected by it. An operator's text that cannot be written for
-        this customer is passed over: the shipped one is sent, and the log says why.
+        Raises TemplateBroken; another notice is not affected by it. An operator's text is written in a child process.
+        One that cannot be written for this customer is passed over: the shipped one is sent, and the log says why.
         """
         check_context(notice.template, notice.context)
         if notice.template not in list(Step):
@@ -68,8 +86,9 @@ class Renderer:
         edited = self._edits(tongue.language)
         if edited:
             try:
-                return writer.write(step, merged(shipped, edited), notice.context, tongue, self._brand)
+                return self._apart.write(step, edited, notice.context, tongue, self._brand)
             except TemplateBroken as error:
+                metrics.TEMPLATES_PASSED_OVER.inc()
                 log.error("template_passed_over", because=str(error))
         return writer.write(step, shipped, notice.context, tongue, self._brand)
 

@@ -178,6 +178,7 @@ notice = rows(
     one_of("state", "handing_over", "waiting", "accepted", "rejected", "unknown"),
     Index("ix_notice_invoice", "account", "livemode", "invoice"),
     Index("ix_notice_customer", "account", "livemode", "customer", "at"),
+    Index("ix_notice_at", "account", "livemode", "at"),
 )
 
 policy = Table(

@@ -1,7 +1,7 @@
-"""Who agreed to be written to by SMS, and who took it back.
+"""Who agreed to be written to by SMS, and who took it back; messages found by their time, to count an hour's.
 
-Why: nobody gets an SMS without a consent whose day and source are known; STOP ends it at once.
-Locks: none; the table is new.
+Why: nobody gets an SMS without a consent whose day and source are known; too many messages in an hour stop the sending.
+Locks: writes to `notice` wait while its index is built; the table is new.
 Deploy: before the new code.
 Undo: drops the table: nobody has agreed any more, and nobody gets an SMS.
 """
@@ -14,7 +14,7 @@ from alembic import op
 from worker.columns import Flag, Instant
 
 revision = "0015"
-down_revision = "0011"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 
@@ -50,7 +50,9 @@ def upgrade() -> None:
     )
     op.create_index("ix_consent_customer", "consent", ["account", "livemode", "customer"], unique=False)
     op.create_index("ix_consent_number_hash", "consent", ["number_hash"], unique=False)
+    op.create_index("ix_notice_at", "notice", ["account", "livemode", "at"], unique=False)
 
 
 def downgrade() -> None:
+    op.drop_index("ix_notice_at", table_name="notice")
     op.drop_table("consent")

@@ -18,7 +18,7 @@ from migrations import guards_0016
 from worker.columns import Flag, Instant
 
 revision = "0016"
-down_revision = "0014"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 

@@ -182,3 +182,12 @@ def test_an_address_in_other_letters_is_rejected_where_the_server_cannot_write_t
         handed = send(SmtpServer("127.0.0.1", server.port, "none"), dataclasses.replace(MESSAGE, to="用户@example.com"))
     assert handed.outcome is Outcome.REJECTED
     assert server.whole == []
+
+
+def test_the_language_of_a_message_arrives_at_the_server() -> None:
+    inbox = Inbox()
+    with real_server(inbox) as port:
+        headers = (*MESSAGE.headers, ("Content-Language", "fr"))
+        send(SmtpServer("127.0.0.1", port, "none"), dataclasses.replace(MESSAGE, headers=headers))
+    [mail] = inbox.mails
+    assert mail["content-language"] == "fr"

@@ -124,3 +124,13 @@ def test_a_message_id_is_one_or_nothing_is_sent(bad: str) -> None:
 def test_our_own_headers_cannot_be_set_from_outside(name: str) -> None:
     with pytest.raises(UnfitMessage, match="header"):
         write(dataclasses.replace(MESSAGE, headers=((name, "x@y.example"),)), address.parse(MESSAGE.to), SENDER, NOW)
+
+
+@pytest.mark.parametrize("locale", ["de", "pt-BR", "ja"])
+def test_the_language_of_the_message_travels_with_it(locale: str) -> None:
+    message = dataclasses.replace(MESSAGE, headers=(*MESSAGE.headers, ("Content-Language", locale)))
+    written = write(message, address.parse(MESSAGE.to), SENDER, NOW)
+    head, _, body = written.partition(b"\r\n\r\n")
+    assert b"\r\nContent-Language: " + locale.encode() in head
+    assert b"Content-Language" not in body
+    assert parsed(written)["content-language"] == locale

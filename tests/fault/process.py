@@ -46,7 +46,7 @@ def environment(settings: Settings) -> dict[str, str]:
         if isinstance(value, SecretStr):
             found[name] = value.get_secret_value()
         elif isinstance(value, tuple):
-            found[name] = ",".join(each.get_secret_value() for each in value)
+            found[name] = ",".join(each if isinstance(each, str) else each.get_secret_value() for each in value)
         elif value is not None:
             found[name] = str(value)
     for table in ("accounts", "outgoing_webhooks"):  # those only stand in reprieve.toml

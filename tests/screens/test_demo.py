@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from sandbox import declines
+from tests.page.conftest import browser, link_in
+from tests.page.test_journey import new_card
 from tests.screens.conftest import Played
+from tests.web.harness import wait_until
+from tests.world import DAY
 from worker import demo
 
 ROOT = Path(__file__).parents[2]
@@ -72,3 +78,38 @@ def test_a_broken_promise_is_told(tmp_path: Path, spoil: str) -> None:
         assert playing.tell(console) is False
         (broken,) = [line for line in console.export_text().splitlines() if "BROKEN" in line]
     assert subscribed.invoice in broken
+
+
+def test_the_links_in_the_demos_messages_open_and_a_new_card_pays(tmp_path: Path) -> None:
+    with demo.playing(tmp_path) as playing:
+        assert playing.way_back() is None  # nobody owes anything
+        sub = playing.sb.subscribe("pm_card_visa", amount=2000, email="ann@example.com")
+        playing.sb.issuer.set(sub.payment_method, declines("expired_card"))
+        for _ in range(34):
+            playing.sb.advance(playing.sb.clock() + DAY)
+            playing.settle()
+        (mail,) = (tmp_path / "mailbox").glob("*.eml")
+        link = playing.way_back()
+        assert link
+        for url in (link_in(mail), link):
+            assert url.startswith(f"{playing.url}/pay/")
+            with browser(url) as customer:
+                assert "$20.00" in customer.get().text
+        with browser(link) as customer:
+            new_card(customer.press("update").headers["location"])
+            for _ in range(15):
+                playing.a_second()
+            assert "Everything is paid" in customer.get().text
+        assert playing.states() == {"recovered": 1}
+
+
+def test_the_demo_lives_on_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    with demo.playing(tmp_path) as playing:
+        stop = threading.Event()
+        before = playing.sb.clock()
+        living = threading.Thread(target=playing.live_on, args=(stop, 0.0))
+        living.start()
+        wait_until(lambda: playing.sb.clock() >= before + 3 * demo.SECOND_IS)
+        stop.set()
+        living.join(10)
+        assert not living.is_alive()

@@ -111,7 +111,6 @@ class Client:
         if not hang:
             messages[-1]["more_body"] = False
         sent: list[Any] = []
-        path, _, query = path.partition("?")
 
         async def receive() -> Any:
             if not messages:
@@ -126,10 +125,10 @@ class Client:
             "asgi": {"version": "3.0"},
             "http_version": "1.1",
             "method": method,
-            "path": path,
-            "raw_path": path.encode(),
+            "path": path.partition("?")[0],
+            "raw_path": path.partition("?")[0].encode(),
             "root_path": "",
-            "query_string": query.encode(),
+            "query_string": path.partition("?")[2].encode(),
             "scheme": "http",
             "client": ("127.0.0.1", 1),
             "server": ("127.0.0.1", 80),

@@ -48,12 +48,13 @@ def write(message: Message, to: address.Address, sender: Sender, at: datetime) -
         mail["Date"] = at
         mail["Message-ID"] = message.id
         mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no holiday replies to this one
+        mail.set_content(message.text, cte="quoted-printable")
+        mail.add_alternative(message.html, subtype="html", cte="quoted-printable")
+        # After the content: what is called Content-... before would be taken for the text part's and moved there.
         for name, value in message.headers:
             if not HEADER_NAME.fullmatch(name) or name in mail:
                 raise UnfitMessage("a header is badly named, or is ours to set")
             mail[name] = one_line(value)
-        mail.set_content(message.text, cte="quoted-printable")
-        mail.add_alternative(message.html, subtype="html", cte="quoted-printable")
         written = mail.as_bytes()
     except (ValueError, LookupError, AttributeError, IndexError) as error:
         raise UnfitMessage(f"the message cannot be written as e-mail: {type(error).__name__}") from error

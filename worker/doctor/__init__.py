@@ -18,7 +18,7 @@ from config.settings import BadSettings, load
 from worker import logs
 from worker.app import wall_clock
 from worker.db import Database
-from worker.doctor import accounts, machine, messages, retries, rules, waiting
+from worker.doctor import accounts, machine, messages, retries, rules, secrets, stripe_mail, waiting
 from worker.doctor.finding import Answer, Check, Finding, Level, Patient
 from worker.stripe_gateway import Gateways
 
@@ -86,7 +86,12 @@ CHECKS: dict[str, Check] = {
     "api keys": accounts.keys,
     "stripe": accounts.stripe,
     "mail": messages.mail,
+    "stripe's mails": stripe_mail.stripe_mail,
+    "recovery links": secrets.recovery_links,
+    "suppression": secrets.suppression,
+    "sms": secrets.sms,
     "templates": messages.templates,
+    "own texts": messages.own_texts,
     "policies": messages.policies,
     "network rules": rules.networks,
     "kill switch": waiting.kill_switch,
@@ -101,6 +106,7 @@ CHECKS: dict[str, Check] = {
 NEEDS = {
     "schema": "database",
     "durability": "database",
+    "own texts": "schema",
     "kill switch": "schema",
     "leftovers": "schema",
     "queue": "schema",

@@ -16,7 +16,9 @@ from worker.channels.email import mail_sender, smtp_server
 from worker.channels.smtp import Conversation, Refused
 from worker.doctor.finding import Answer, Level, Patient
 from worker.rendering import Renderer, TemplateBroken
+from worker.templates.check import guarded
 from worker.templates.samples import every, in_language
+from worker.templates.versions import Versions
 
 
 def mail(patient: Patient) -> Iterator[Answer]:
@@ -79,6 +81,25 @@ def templates(patient: Patient) -> Iterator[Answer]:
         yield Level.FAIL, words, "mend the template"
     if not broken:
         yield Level.OK, f"every message can be written ({', '.join(languages())})", ""
+
+
+def own_texts(patient: Patient) -> Iterator[Answer]:
+    """What operators put in force; one that cannot be written is passed over when it is sent, and has to be mended."""
+    versions = Versions(patient.db)
+    edits = {language: versions.active(language) for language in languages()}
+    number = sum(len(entries) for entries in edits.values())
+    if not number:
+        yield Level.OK, "every text is as shipped", ""
+        return
+    broken = guarded(edits)
+    for words in broken:
+        yield (
+            Level.FAIL,
+            words,
+            "activate another version: `reprieve templates activate ... --version 0` is the shipped",
+        )
+    if not broken:
+        yield Level.OK, f"{number} texts of your own are in force, and can be written", ""
 
 
 def policies(patient: Patient) -> Iterator[Answer]:

@@ -21,7 +21,8 @@ def kill_switch(patient: Patient) -> Iterator[Answer]:
     with patient.db.read() as db:
         stops = switch.standing(db)
     for scope, by, because, since in stops:
-        fix = "run `reprieve resume` when it may go on"
+        command = "reprieve mail resume" if scope.startswith(switch.MESSAGES) else "reprieve resume"
+        fix = f"run `{command}` when it may go on"
         yield Level.WARN, f"{scope} is stopped by {by} since {since:%Y-%m-%d %H:%M} UTC: {because}", fix
     if not stops:
         yield Level.OK, "nothing is stopped", ""

@@ -13,16 +13,16 @@ from config import messages
 from config.messages import Entries
 from worker.app import App
 from worker.channels import Handed, Outcome
-from worker.rendering import Rendered, Renderer, merged, message_of
-from worker.templates import drafts
-from worker.templates.brand import brand_of
+from worker.rendering import Rendered, merged, message_of
+from worker.templates import check, drafts
 from worker.templates.drafts import Draft
-from worker.templates.samples import in_language, sample
+from worker.templates.samples import Sample, in_language, sample
 from worker.templates.versions import SHIPPED, BadTemplate, NoSuchTemplate, Versions, known
 from worker.templates.writer import parts_of
 
 CHANNEL = "email"
 TEST = "[Test] "
+NO_SERVER = "no mail server is configured: set REPRIEVE_SMTP_HOST or REPRIEVE_MAILBOX_DIR"
 
 
 def listed(app: App) -> Iterator[str]:
@@ -79,13 +79,18 @@ def rendered(app: App, name: str, language: str, version: int | None, draft: Pat
     one = sample(tried.name if tried else name)
     if one is None:
         raise NoSuchTemplate(f"{name} is not a message by itself: name one in which it is said")
+    edits = edits_of(app, name, language, version, tried)
+    return written(app, one, tried.language if tried else language, edits)
+
+
+def written(app: App, one: Sample, language: str, edits: check.Edits) -> tuple[Notice, Rendered]:
+    """The message for this sample customer, with these texts in the place of the shipped ones."""
     context = {**one.notice.context, "merchant": clean(app.settings.mail_from_name)}
-    notice = in_language(replace(one.notice, context=context), tried.language if tried else language)
-    edits = _edits(app, name, language, version, tried)
-    return notice, Renderer(brand=brand_of(app.settings), edits=edits.__getitem__).render(notice)
+    notice = in_language(replace(one.notice, context=context), language)
+    return notice, app.renderer.with_edits(lambda of: edits.get(of, {})).render(notice)
 
 
-def _edits(app: App, name: str, language: str, version: int | None, tried: Draft | None) -> dict[str, Entries]:
+def edits_of(app: App, name: str, language: str, version: int | None, tried: Draft | None) -> dict[str, Entries]:
     versions = Versions(app.db)
     if tried:
         return dict(versions.in_force_with(tried.language, tried.name, tried.parts))
@@ -98,10 +103,16 @@ def _edits(app: App, name: str, language: str, version: int | None, tried: Draft
 def send_test(app: App, to: str, name: str, language: str, version: int | None, draft: Path | None) -> Handed:
     """Hand the message of `rendered` to the real channel; every test is a message of its own."""
     mailbox = address.parse(to)
-    channel = app.channels.get(CHANNEL)
+    if CHANNEL not in app.channels:
+        return Handed(Outcome.REJECTED, NO_SERVER)
+    return hand_over(app, mailbox, rendered(app, name, language, version, draft))
+
+
+def hand_over(app: App, mailbox: address.Address, made: tuple[Notice, Rendered]) -> Handed:
+    """A message for a sample customer to a mailbox of ours, marked as a test."""
+    channel, (notice, words) = app.channels.get(CHANNEL), made
     if channel is None:
-        return Handed(Outcome.REJECTED, "no mail server is configured: set REPRIEVE_SMTP_HOST or REPRIEVE_MAILBOX_DIR")
-    notice, words = rendered(app, name, language, version, draft)
+        return Handed(Outcome.REJECTED, NO_SERVER)
     unique = message_id(f"test:{secrets.token_hex(16)}", address.parse(app.settings.mail_from).domain)
     message = message_of(replace(notice, to=mailbox), replace(words, subject=TEST + words.subject), unique)
     app.db.outside_transaction("handing a test message over")

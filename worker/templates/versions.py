@@ -40,6 +40,15 @@ class Version:
     active: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """Who put which version in force, and when; version 0 is the shipped text."""
+
+    version: int
+    by: str
+    at: datetime
+
+
 class Versions:
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -58,6 +67,14 @@ class Versions:
             active = {row.id for row in db.execute(_in_force())}
             rows = db.execute(select(t).order_by(t.c.name, t.c.language, t.c.version)).all()
         return [_version(row, row.id in active) for row in rows]
+
+    def activations(self) -> dict[tuple[str, str], Activation]:
+        """The newest decision of each text, by language and name."""
+        a = template_activation
+        newest = select(func.max(a.c.id)).group_by(a.c.language, a.c.name)
+        with self._db.read() as db:
+            rows = db.execute(select(a).where(a.c.id.in_(newest))).all()
+        return {(row.language, row.name): Activation(row.version, row.by, row.activated_at) for row in rows}
 
     def get(self, language: str, name: str, version: int) -> Version:
         """One version. Raises NoSuchTemplate."""

@@ -6,17 +6,15 @@ nothing personal. Plain HTML and one style sheet: it works without JavaScript an
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import jinja2
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from billing import case as cases
@@ -30,6 +28,7 @@ from worker.app import App
 from worker.store import Owner
 from worker.web import open_cases
 from worker.web.bridges import Bridges
+from worker.web.local import only_here
 
 HERE = Path(__file__).parent
 HEADERS = {
@@ -37,13 +36,6 @@ HEADERS = {
         "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
 }
-FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
-REFUSED = (
-    "The dashboard has no login yet, so it is only shown to a browser on the machine it runs on, asked for by a "
-    "loopback address. From elsewhere: ssh -L 8080:127.0.0.1:8080 to that machine.\n"
-)
-
-Page = Callable[[Request], Response]
 
 
 def routes(app: App) -> list[BaseRoute]:
@@ -54,26 +46,6 @@ def routes(app: App) -> list[BaseRoute]:
         Route("/cases/{invoice}", only_here(pages.case), methods=["GET"]),
         Route("/static/dashboard.css", stylesheet, methods=["GET"]),
     ]
-
-
-def only_here(page: Page) -> Page:
-    """The page, for a browser on this machine: no proxy in between, and no name that somebody else's DNS resolves."""
-
-    def guarded(request: Request) -> Response:
-        direct = not any(name in request.headers for name in FORWARDED)
-        named = _is_loopback(urlsplit(f"//{request.headers.get('host', '')}").hostname)
-        if direct and named and _is_loopback(request.client.host if request.client else None):
-            return page(request)
-        return PlainTextResponse(REFUSED, 403)
-
-    return guarded
-
-
-def _is_loopback(host: str | None) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return False
 
 
 def stylesheet(_: Request) -> Response:

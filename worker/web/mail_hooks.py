@@ -1,4 +1,4 @@
-"""/hooks/mail/{provider}: bounces and complaints; /unsubscribe/{token}: one click (RFC 8058), or a page with a button.
+"""/hooks/mail/{provider}: bounces and complaints, as providers report them.
 
 Nothing is parsed before the sender is known, and an endpoint that is not set up is not there (reliability.md S-01).
 """
@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import structlog
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from worker import egress, hooks, suppression
+from worker import egress, hooks
 from worker.app import App
 from worker.hooks import BadReport, postmark, ses
 from worker.suppression import Report
@@ -21,27 +21,12 @@ from worker.suppression import Report
 LONGEST = 256 * 1024
 log = structlog.get_logger("reprieve.web")
 
-PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="robots" content="noindex"><title>Reminders</title></head>
-<body><main>{content}</main></body></html>
-"""
-ASK = (
-    "<h1>Stop reminders</h1><p>You will get no more reminders at this address.</p>"
-    '<form method="post"><button>Stop reminders</button></form>'
-)
-DONE = "<h1>Done</h1><p>You will get no more reminders at this address.</p>"
-PAGE_HEADERS = {
-    "content-security-policy": ("default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
-}
-
 
 def routes(app: App, fetch: Callable[[str], bytes] = egress.get) -> list[BaseRoute]:
     """The addresses of this file. `fetch` reads certificates of SNS."""
     mail = MailHooks(app, ses.Envelopes(app.settings.ses_topics, fetch))
     return [
         Route("/hooks/mail/{provider}", mail.report, methods=["POST"]),
-        Route(suppression.PATH + "{token}", mail.unsubscribe, methods=["GET", "POST"]),
     ]
 
 
@@ -79,21 +64,6 @@ class MailHooks:
             return PlainTextResponse("Install reprieve[ses].\n", 503)
         hooks.book(self._app, reports)
         return PlainTextResponse("Kept.\n")
-
-    async def unsubscribe(self, request: Request) -> Response:
-        """Only a POST acts: what looks at links may look. Everybody reads the same, whatever the token was."""
-        if request.method != "POST":
-            return HTMLResponse(PAGE.format(content=ASK), headers=PAGE_HEADERS)
-        await asyncio.to_thread(self._unsubscribe, request.path_params["token"])
-        return HTMLResponse(PAGE.format(content=DONE), headers=PAGE_HEADERS)
-
-    def _unsubscribe(self, token: str) -> None:
-        mailbox = suppression.mailbox_in(self._app.settings, token)
-        if mailbox is None:
-            return
-        with self._app.db.begin() as db:
-            if suppression.suppress(db, mailbox, "unsubscribed", "one-click", self._app.now()):
-                log.info("unsubscribed")
 
 
 async def whole_body(request: Request) -> bytes | None:

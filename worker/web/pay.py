@@ -161,7 +161,7 @@ class Pages:
         return found
 
     def _refused(self, request: Request, title: str, text: str, status: int) -> Response:
-        writer = Writer(self._app, _tongue_asked(request, self._app.settings.default_language))
+        writer = Writer(self._app, tongue_asked(request, self._app.settings.default_language))
         return self._page("pay_message.html", writer, {"title": writer.say(title), "text": writer.say(text)}, status)
 
     def _page(self, name: str, writer: Writer, content: Mapping[str, object], status: int = 200) -> Response:
@@ -172,7 +172,7 @@ class Pages:
         return HTMLResponse(html, status, self._headers)
 
 
-def _tongue_asked(request: Request, default: str) -> Tongue:
+def tongue_asked(request: Request, default: str) -> Tongue:
     """The language of a reader of whom nothing is known but the browser."""
     asked = (part.partition(";")[0].strip() for part in request.headers.get("accept-language", "")[:200].split(","))
     return tongue_of([*(tag for tag in asked if _WANTED.fullmatch(tag)), default])

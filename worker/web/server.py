@@ -23,7 +23,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from worker.app import App
 from worker.intake import Writer
-from worker.web import in_app, mail_hooks, sms_hooks, v1, webhook
+from worker.web import in_app, mail_hooks, sms_hooks, unsubscribe, v1, webhook
 from worker.web.guard import HEADERS, TRANSPORT, Guard, failed
 from worker.web.health import Health
 from worker.web.webhook import Webhook
@@ -46,7 +46,7 @@ def asgi(app: App, pages: Sequence[BaseRoute] = ()) -> ASGIApp:
     Its lifespan starts and drains the gathering writer.
     """
     writer = Writer(app.db, app.bell)
-    hooks = (*mail_hooks.routes(app), *sms_hooks.routes(app))
+    hooks = (*mail_hooks.routes(app), *sms_hooks.routes(app), *unsubscribe.routes(app))
     ours = [*Health(app, writer).routes(), *hooks, *in_app.routes(app), *v1.routes(app)]
     inner = Starlette(routes=[*ours, *pages], exception_handlers={Exception: failed})
     headers = (*HEADERS, TRANSPORT) if app.settings.public_url.startswith("https://") else HEADERS
