@@ -198,6 +198,8 @@ class RecoveryCase:
     action_required_at: datetime | None = None
     method_changed_at: datetime | None = None
     fresh_method: str | None = None  # the one that came then
+    method_brought_at: datetime | None = None  # the last time that the customer, not the network, gave or chose one
+    endings: tuple[tuple[str, str], ...] = ()  # (part, outcome) of what the policy wanted at the end, in order of part
     promised_at: datetime | None = None  # when the customer last named a day
     promised_until: datetime | None = None  # the end of that day
     looked_at: datetime | None = None

@@ -12,8 +12,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from billing.actions import Action, Kind, backup_key, deadline_key, look_key, notice_key, retry_key
+from billing.actions import (
+    Action,
+    Kind,
+    access_key,
+    backup_key,
+    deadline_key,
+    end_key,
+    look_key,
+    notice_key,
+    retry_key,
+)
 from billing.case import Past, RecoveryCase, settle
+from billing.ending import due_ends
+from billing.entitlement import Standing, changes_at
 from billing.events.occurrences import Answer, Event, InvoiceFailed
 from billing.evidence import learn
 from billing.notices.sequence import ASKING, Due, due_notices
@@ -104,6 +116,13 @@ def plan(case: RecoveryCase, policy: Policy, now: datetime) -> tuple[Action, ...
         action(notice_key(case.invoice, step), Kind.NOTICE, due, because, step=step)
         for step, due, because in (_notices(case, policy, now) if policy.mode.sends else ())
     ]
+    if policy.access and (turn := changes_at(Standing(case, policy.access, policy.promise_grace), now)):
+        wanted.append(action(access_key(case.invoice, turn), Kind.ACCESS, turn, "what the customer may use changes"))
+    if policy.mode.charges:
+        wanted += [
+            action(end_key(case.invoice, part), Kind.END, due, because, part=part, end=end)
+            for part, end, due, because in due_ends(case, policy.end, policy.promise_grace, now)
+        ]
     if not case.live:
         return tuple(wanted)
     wanted.append(action(deadline_key(case.invoice), Kind.DEADLINE, case.deadline, "the recovery window ends"))

@@ -19,6 +19,7 @@ from billing.events.occurrences import (
     ChargeFailed,
     CustomerSeen,
     DeadlinePassed,
+    EndMade,
     Event,
     InvoiceFailed,
     InvoicePaid,
@@ -41,6 +42,7 @@ from billing.subscription_evidence import earliest, subscription_says
 GIVEN_UP = frozenset({"max_payment_attempts", "payment_not_received", "subscription_paused"})
 AUTHENTICATE = Decline(code="authentication_required", decline_code="authentication_required")
 FRESH_METHOD = frozenset({"attached", "updated", "automatically_updated"})
+BROUGHT = frozenset({"attached", "set_up"})  # by the customer, not by the network
 
 
 def learn(case: RecoveryCase, event: Event, policy: Policy) -> RecoveryCase:
@@ -81,8 +83,10 @@ def _added(case: RecoveryCase, event: Event) -> RecoveryCase:
         case ChargeDisputed(charge=charge_id, customer=customer) as dispute if customer and customer == case.customer:
             return _disputed(case, Dispute(charge_id, at, dispute.open))
         case PaymentMethodSeen(method, change) if method.customer and method.customer == case.customer:
+            case = _brought(case, at) if change in BROUGHT else case
             return _method(case, method.id, at) if change in FRESH_METHOD else case
         case CustomerSeen(customer, default_changed=True) if customer.id == case.customer:
+            case = _brought(case, at) if customer.default_payment_method else case
             return _method(case, customer.default_payment_method, at)
         case Promised(invoice=invoice_id, until=until) if invoice_id == case.invoice:
             known = (case.promised_at or at, case.promised_until or until)
@@ -95,6 +99,8 @@ def _added(case: RecoveryCase, event: Event) -> RecoveryCase:
             return _refused(case, Refusal(at, rule, until, because))
         case DeadlinePassed(invoice=invoice_id) if invoice_id == case.invoice:
             return replace(case, expired_at=case.deadline)
+        case EndMade(invoice=invoice_id, part=part, outcome=outcome) if invoice_id == case.invoice:
+            return replace(case, endings=tuple(sorted({**dict(case.endings), part: outcome}.items())))
         case NoticeEnded(invoice=invoice_id, step=step, outcome=outcome) if invoice_id == case.invoice:
             return replace(case, notices=tuple(sorted({**dict(case.notices), step: outcome}.items())))
         case _:
@@ -133,6 +139,10 @@ def _concluded(before: RecoveryCase, case: RecoveryCase, policy: Policy) -> Reco
 
 def _latest(known: datetime | None, at: datetime) -> datetime:
     return at if known is None else max(known, at)
+
+
+def _brought(case: RecoveryCase, at: datetime) -> RecoveryCase:
+    return replace(case, method_brought_at=_latest(case.method_brought_at, at))
 
 
 def _method(case: RecoveryCase, method: str | None, at: datetime) -> RecoveryCase:

@@ -12,6 +12,8 @@ from datetime import timedelta
 from enum import StrEnum
 
 from billing.declines import DeclineClass, DeclineTable
+from billing.ending import LEAVE_ALL, Ending
+from billing.entitlement import Access
 from billing.retry.model import Model
 from billing.retry.rules import NetworkRule
 
@@ -85,6 +87,9 @@ class Policy:
     zones: Mapping[str, str] = field(default_factory=dict)  # country -> time zone in which most of its people live
     model: Model | None = None  # the one in use when the question is asked; never stored with the policy
     backup_methods: bool = False  # charge another saved method of the customer once the default one cannot be
+
+    end: Ending = LEAVE_ALL  # when the window passed without payment
+    access: Access | None = None  # what a customer may use meanwhile; None: the policy says nothing of it
 
     @property
     def id(self) -> str:

@@ -19,7 +19,7 @@ from billing.events import Event
 from billing.events.occurrences import CustomerSeen, InvoiceFailed, InvoiceRead
 from billing.events.snapshots import Customer
 from billing.memory import invoice_of, kept, subscription_of
-from worker import cards, store, tidings
+from worker import cards, entitlement, store, tidings
 from worker.app import App
 from worker.outbox import Claim
 from worker.store import Owner
@@ -59,6 +59,7 @@ def absorb(app: App, db: Connection, owner: Owner, events: Sequence[Event]) -> l
     if plans:
         store.plan_actions(db, owner, plans, now)
     tidings.tell(app, db, owner, before, changed, events)
+    entitlement.tell_after(app, db, owner, cases, changed, events)
     return reasons
 
 

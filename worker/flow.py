@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from billing.actions import Action, Kind, fetch_key
 from billing.events import ChargeDisputed, Event, Unreadable, from_stripe, to_fetch
-from worker import charge, inbox, look, notify, outbox, store, talk
+from worker import charge, ending, entitlement_turn, inbox, look, notify, outbox, store, talk
 from worker.absorb import absorb
 from worker.app import App
 from worker.db import is_outage
@@ -159,4 +159,6 @@ PERFORM: dict[Kind, Callable[[App, Claim], str]] = {
     Kind.FETCH: look.perform_fetch,
     Kind.DEADLINE: look.perform_deadline,
     Kind.TALK: talk.perform,
+    Kind.END: ending.perform,
+    Kind.ACCESS: entitlement_turn.perform,
 }

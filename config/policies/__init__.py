@@ -17,6 +17,8 @@ from billing.declines import RETRYABLE, BadDeclineTable, DeclineClass, DeclineTa
 from billing.policy import Mode, Policy, Retry, Strategy
 from billing.retry.rules import NetworkRule
 from config.network_rules import BadNetworkRules, network_rules
+from config.policies.access import AccessTable
+from config.policies.ending import EndTable
 from config.zones import zones
 
 HERE = Path(__file__).parent
@@ -76,6 +78,8 @@ class _File(BaseModel):
     after_card_change_minutes: float = Field(ge=0, le=24 * 60)
     backup_methods: bool = False
     retry: _Retry = _Retry()
+    end: EndTable = EndTable()
+    access: AccessTable | None = None
     ladders: dict[DeclineClass, tuple[Days, ...]]
 
     @model_validator(mode="after")
@@ -114,6 +118,8 @@ def parse(body: Mapping[str, Any], where: str) -> Policy:
         retry=file.retry.value,
         zones=zones(),
         backup_methods=file.backup_methods,
+        end=file.end.value,
+        access=file.access.value if file.access else None,
     )
 
 
