@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+from billing.ledger.sources import STAFF_PREFIX
+
 KEY_PREFIX = "dn1_"
 
 
@@ -27,6 +29,7 @@ class Kind(StrEnum):
     TALK = "talk"  # hand to the team what a customer wrote
     END = "end"  # what the policy says of subscription and invoice once the window passed
     ACCESS = "access"  # what the customer may use changes by time alone
+    SETTLE = "settle"  # tell Stripe that an invoice was paid outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,15 @@ def access_key(invoice: str, changes_at: datetime) -> str:
 def end_idempotency_key(account: str, livemode: bool, invoice: str, part: str) -> str:
     """Stripe's key for the end of one part, `subscription` or `invoice`: there is only one for each case."""
     return _idempotency_key([account, livemode, invoice, "end", part])
+
+
+def settle_key(invoice: str) -> str:
+    return f"settle:{invoice}"
+
+
+def settle_idempotency_key(account: str, livemode: bool, invoice: str) -> str:
+    """Stripe's key for marking an invoice as paid outside. A person asks for it, so it is no attempt of ours."""
+    return STAFF_PREFIX + idempotency_key(account, livemode, invoice, 0).removeprefix(KEY_PREFIX)
 
 
 def idempotency_key(account: str, livemode: bool, invoice: str, n: int) -> str:

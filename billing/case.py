@@ -18,6 +18,7 @@ from billing.events.occurrences import Answer
 from billing.events.snapshots import Card, Decline
 from billing.ledger.sources import STAFF_PREFIX, RecoveredBy
 from billing.money import Amount
+from billing.operator import NOBODY, Operator
 
 
 class State(StrEnum):
@@ -211,10 +212,16 @@ class RecoveryCase:
     unlinked: tuple[Told, ...] = ()  # of the customer's payments whose invoice is not known yet
     attempts: tuple[Attempt, ...] = ()
     notices: tuple[tuple[str, str], ...] = ()  # (step, outcome), in order of step
+    operator: Operator = NOBODY  # what people of the company decided
 
     @property
     def live(self) -> bool:
         return self.state in LIVE
+
+    @property
+    def window_ends(self) -> datetime:
+        """When the policy's window ends; `deadline` is later where a person extended it."""
+        return self.operator.window_ends or self.deadline
 
     @property
     def closed_at(self) -> datetime | None:
@@ -307,6 +314,10 @@ class RecoveryCase:
 def _live_state(case: RecoveryCase) -> tuple[State, str]:
     if case.disputed_at:
         return State.HELD, "the customer disputed a charge: nothing is sent until an operator decides"
+    if case.operator.outside:
+        return State.HELD, "being marked as paid outside Stripe: nothing is sent"
+    if case.operator.held:
+        return State.HELD, "an operator holds this case: nothing is sent until it is released"
     if case.paused_at:
         return State.PAUSED, "collection of the subscription is paused at Stripe"
     if case.decline_class in NO_SILENT_RETRY and not case.card_changed:

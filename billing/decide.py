@@ -22,15 +22,16 @@ from billing.actions import (
     look_key,
     notice_key,
     retry_key,
+    settle_key,
 )
-from billing.case import Past, RecoveryCase, settle
+from billing.case import Past, RecoveryCase, State, settle
 from billing.ending import due_ends
 from billing.entitlement import Standing, changes_at
 from billing.events.occurrences import Answer, Event, InvoiceFailed
 from billing.evidence import learn
 from billing.notices.sequence import ASKING, Due, due_notices
 from billing.policy import Policy
-from billing.retry.schedule import Wait, held_until, next_attempt
+from billing.retry.schedule import ASKED, Wait, held_until, next_attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,9 @@ def plan(case: RecoveryCase, policy: Policy, now: datetime) -> tuple[Action, ...
             action(end_key(case.invoice, part), Kind.END, due, because, part=part, end=end)
             for part, end, due, because in due_ends(case, policy.end, policy.promise_grace, now)
         ]
+    if case.operator.outside and case.operator.outside_told_at and case.state is not State.RECOVERED:
+        because = "an operator says that it was paid outside Stripe"
+        wanted.append(action(settle_key(case.invoice), Kind.SETTLE, case.operator.outside_told_at, because))
     if not case.live:
         return tuple(wanted)
     wanted.append(action(deadline_key(case.invoice), Kind.DEADLINE, case.deadline, "the recovery window ends"))
@@ -138,7 +142,14 @@ def plan(case: RecoveryCase, policy: Policy, now: datetime) -> tuple[Action, ...
 
 
 def _notices(case: RecoveryCase, policy: Policy, now: datetime) -> list[Due]:
-    """The messages to send; those that ask for money wait while the customer's promise stands."""
+    """The messages to send, those that a person asked for at once."""
+    dues = _without_asking(case, policy, now)
+    asked = ((due, case.operator.notice_at(due.step)) for due in dues)
+    return [due._replace(at=min(due.at, at), because=ASKED) if at else due for due, at in asked]
+
+
+def _without_asking(case: RecoveryCase, policy: Policy, now: datetime) -> list[Due]:
+    """The messages by the sequence; those that ask for money wait while the customer's promise stands."""
     held = held_until(case, policy)
     found = due_notices(case, policy.notice_delay, now)
     if held is None:

@@ -112,9 +112,12 @@ def lost_by_deadline(case: RecoveryCase) -> bool:
 
 def due_ends(case: RecoveryCase, ending: Ending, grace: timedelta, now: datetime) -> tuple[Due, ...]:
     """What is to be done at the end of this case and has not been; `grace` is what a promise gets after its day."""
-    if not lost_by_deadline(case) or case.disputed_at or case.voided_at or case.uncollectible_at:
+    if not lost_by_deadline(case) or case.voided_at or case.uncollectible_at:
         return ()
-    at = max(filter(None, (case.deadline + ending.wait, _left_alone(case, grace), _dispute_over(case))))
+    if case.disputed_at or case.operator.held or case.operator.outside:
+        return ()
+    released = case.operator.hold_told_at
+    at = max(filter(None, (case.deadline + ending.wait, _left_alone(case, grace), _dispute_over(case), released)))
     if now > at + TOO_LATE:
         return ()
     wanted = [part for part in Part if ending.of(part) is not End.LEAVE and part.value not in dict(case.endings)]

@@ -49,7 +49,7 @@ REASONS: dict[Reason, str] = {
     Reason.NOTHING_OPEN: "No failed payment is open, or the policy says nothing of access.",
     Reason.PAYMENT_OPEN: "A payment failed and has not come yet.",
     Reason.PAYMENT_PROMISED: "The customer named a day; until then everything may be used.",
-    Reason.ON_HOLD: "A dispute, a pause, or a payment under way: nothing gets worse for now.",
+    Reason.ON_HOLD: "A dispute, an operator's hold, a pause, or a payment under way: nothing gets worse for now.",
     Reason.NOT_PAID: "The recovery window passed without the money.",
     Reason.DOWNGRADED: "It was not paid, and the subscription moved to a lower price: that may be used.",
     Reason.UNKNOWN_CUSTOMER: "Nothing was ever told of this customer, and the settings say that this blocks.",
@@ -152,9 +152,11 @@ def _of(standing: Standing, running: bool, now: datetime) -> Entitlement:
 
 
 def _stopped_at(case: RecoveryCase) -> datetime | None:
-    """Since when nothing may get worse: a dispute, a pause, or a payment under way; None: nothing of the kind."""
+    """Since when nothing may get worse: a dispute, a hold, a pause, a payment under way; None: nothing of the kind."""
     under_way = case.processing_at if case.under_way else None
-    return min(filter(None, (case.disputed_at, case.paused_at, under_way)), default=None)
+    held = case.operator.hold_told_at if case.operator.held else None
+    outside = case.operator.outside_told_at if case.operator.outside else None
+    return min(filter(None, (case.disputed_at, held, outside, case.paused_at, under_way)), default=None)
 
 
 def _by_time(case: RecoveryCase, access: Access, at: datetime) -> tuple[Level, datetime | None]:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from billing.case import Attempt, Dispute, No, RecoveryCase, Refusal, Told
 from billing.declines import classify
+from billing.events.asked import Extended, Held, NoticeAsked, PaidOutside, RetryAsked
 from billing.events.occurrences import (
     Answer,
     AttemptAnswered,
@@ -36,6 +37,7 @@ from billing.events.occurrences import (
     SubscriptionSeen,
 )
 from billing.events.snapshots import Card, Decline, Invoice
+from billing.operator_evidence import operator_says, with_window
 from billing.policy import Policy
 from billing.subscription_evidence import earliest, subscription_says
 
@@ -91,6 +93,10 @@ def _added(case: RecoveryCase, event: Event) -> RecoveryCase:
         case Promised(invoice=invoice_id, until=until) if invoice_id == case.invoice:
             known = (case.promised_at or at, case.promised_until or until)
             return replace(case, promised_at=at, promised_until=until) if (at, until) >= known else case
+        case (Held() | Extended() | RetryAsked() | NoticeAsked() | PaidOutside()) as asked if (
+            asked.invoice == case.invoice
+        ):
+            return operator_says(case, asked, at)
         case SubscriptionSeen(subscription=subscription) if subscription.id == case.subscription:
             return subscription_says(case, subscription, at)
         case AttemptAnswered() as answered if answered.invoice == case.invoice:
@@ -159,8 +165,8 @@ def _method(case: RecoveryCase, method: str | None, at: datetime) -> RecoveryCas
 
 def _failed(case: RecoveryCase, at: datetime) -> RecoveryCase:
     first = min(case.failed_at, at)
-    window = case.deadline - case.failed_at
-    return replace(case, failed_at=first, last_failed_at=max(case.last_failed_at, at), deadline=first + window)
+    window = case.window_ends - case.failed_at
+    return with_window(replace(case, failed_at=first, last_failed_at=max(case.last_failed_at, at)), first + window)
 
 
 def _snapshot(case: RecoveryCase, invoice: Invoice, at: datetime) -> RecoveryCase:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
+from billing.assist import EVERYBODY, Assist
 from billing.declines import DeclineClass, DeclineTable
 from billing.ending import LEAVE_ALL, Ending
 from billing.entitlement import Access
@@ -87,6 +88,7 @@ class Policy:
     zones: Mapping[str, str] = field(default_factory=dict)  # country -> time zone in which most of its people live
     model: Model | None = None  # the one in use when the question is asked; never stored with the policy
     backup_methods: bool = False  # charge another saved method of the customer once the default one cannot be
+    assist: Assist = EVERYBODY  # which cases need a person
 
     end: Ending = LEAVE_ALL  # when the window passed without payment
     access: Access | None = None  # what a customer may use meanwhile; None: the policy says nothing of it

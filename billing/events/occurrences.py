@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+from billing.events.asked import Asked
 from billing.events.snapshots import (
     Card,
     Charge,
@@ -272,6 +273,7 @@ What = (
     | EndMade
     | NoticeEnded
     | Promised
+    | Asked
 )
 
 

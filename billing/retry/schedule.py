@@ -18,6 +18,7 @@ from billing.retry.learned import Plan, planned
 from billing.retry.limits import case_ruling
 from billing.retry.rules import Effect, Never, NotBefore, Ruling
 
+ASKED = "an operator asked for it"
 NO_BACKUP = "no-other-saved-method"  # stands where a rule's name would
 
 
@@ -47,6 +48,10 @@ def _barred(case: RecoveryCase, policy: Policy) -> str | None:
         return f"mode {policy.mode}: {SENTENCES[policy.mode]}"
     if case.disputed_at:
         return "a charge of this customer is disputed"
+    if case.operator.held:
+        return "an operator holds this case"
+    if case.operator.outside:
+        return "the invoice is being marked as paid outside Stripe"
     if case.paused_at:
         return "collection is paused at Stripe"
     if case.in_flight:
@@ -93,6 +98,9 @@ def next_attempt(case: RecoveryCase, policy: Policy, now: datetime) -> Wait:
     if changed and (last is None or last < changed):
         due = max(filter(None, (now, changed + policy.after_card_change, allowed)))
         return _in_bounds(case, policy, due, now, "the card was changed")
+    if asked := case.operator.retry_due(max(filter(None, (last, case.last_failed_at))), now):
+        due = max(filter(None, (asked, case.retry_not_before, allowed)))
+        return _in_bounds(case, policy, due, now, ASKED)
     if policy.retry.strategy is Strategy.LADDER:
         return _by_ladder(case, policy, ruling, now)
     plan = planned(case, policy, now)

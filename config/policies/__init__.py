@@ -18,6 +18,7 @@ from billing.policy import Mode, Policy, Retry, Strategy
 from billing.retry.rules import NetworkRule
 from config.network_rules import BadNetworkRules, network_rules
 from config.policies.access import AccessTable
+from config.policies.assist import AssistTable
 from config.policies.ending import EndTable
 from config.zones import zones
 
@@ -80,6 +81,7 @@ class _File(BaseModel):
     retry: _Retry = _Retry()
     end: EndTable = EndTable()
     access: AccessTable | None = None
+    assist: AssistTable = AssistTable()
     ladders: dict[DeclineClass, tuple[Days, ...]]
 
     @model_validator(mode="after")
@@ -120,6 +122,7 @@ def parse(body: Mapping[str, Any], where: str) -> Policy:
         backup_methods=file.backup_methods,
         end=file.end.value,
         access=file.access.value if file.access else None,
+        assist=file.assist.value,
     )
 
 
