@@ -6,7 +6,7 @@ payments: what the customer has bought is the merchant's to know.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -108,7 +108,7 @@ def entitlement_of(standings: Sequence[Standing], running: bool, now: datetime) 
         return next((answer for _, answer in found if answer.reason is not Reason.NOTHING_OPEN), Entitlement())
     worst = max((answer.level for _, answer in counted), key=ORDER.index)
     leading = [(case.failed_at, case.invoice, answer) for case, answer in counted if answer.level is worst]
-    until = next((at for at in _turns(counted) if _worse(standings, running, at, worst)), None)
+    until = _gets_worse(standings, running, now, worst)
     first = min(leading)[2]
     invoices = tuple(sorted(case.invoice for case, _ in counted))
     return Entitlement(worst, first.reason, first.because, until, invoices)
@@ -119,12 +119,14 @@ def changes_at(standing: Standing, now: datetime) -> datetime | None:
     return _of(standing, False, now).until
 
 
-def _turns(counted: Iterable[tuple[RecoveryCase, Entitlement]]) -> list[datetime]:
-    return sorted({answer.until for _, answer in counted if answer.until})
-
-
-def _worse(standings: Sequence[Standing], running: bool, at: datetime, than: Level) -> bool:
-    return any(ORDER.index(_of(each, running, at).level) > ORDER.index(than) for each in standings)
+def _gets_worse(standings: Sequence[Standing], running: bool, now: datetime, than: Level) -> datetime | None:
+    """When time alone makes the whole worse: a case that turns may still stand behind a worse one."""
+    at = now
+    while ahead := [until for each in standings if (until := _of(each, running, at).until)]:
+        at = min(ahead)
+        if any(ORDER.index(_of(each, running, at).level) > ORDER.index(than) for each in standings):
+            return at
+    return None
 
 
 def _of(standing: Standing, running: bool, now: datetime) -> Entitlement:
