@@ -108,11 +108,27 @@ def _first_time(
         crash.point("E3")
     crash.point("E4")
     with app.db.read() as db:
-        if any(scope in (switch.EVERYTHING, claim.owner.account) for scope, *_ in switch.standing(db)):
-            return _give_back(app, claim, AN_HOUR, "stopped before the request was sent")
+        stopped, meanwhile = _stopped(db, claim), _changed_meanwhile(app, db, claim, now)
+    if stopped:
+        return _give_back(app, claim, backoff(claim), "stopped before the request was sent")
+    if meanwhile:
+        return _finish(app, claim, NOTHING, f"the request was not sent: {meanwhile}")
     if too_old(app, claim):
         return "too old to send: the next owner reads first"
     return _send(app, claim, gateway, what, request)
+
+
+def _stopped(db: Connection, claim: Claim) -> bool:
+    return any(scope in (switch.EVERYTHING, claim.owner.account) for scope, *_ in switch.standing(db))
+
+
+def _changed_meanwhile(app: App, db: Connection, claim: Claim, now: datetime) -> str | None:
+    """What was learnt since the intent and speaks against the end, None if nothing was."""
+    case = store.case_of(db, claim.owner, claim.invoice or "")
+    if case is None:
+        return "there is no such case"
+    policy = app.policies.of(case.account, case.livemode, case.policy)
+    return None if _due(case, policy, claim, now) else case.because
 
 
 OUTCOMES = {Turn.NOTHING: NOTHING, Turn.PERSON: STUCK}
@@ -238,7 +254,7 @@ def _resolve(app: App, claim: Claim, gateway: Gateway, seen: InvoiceRead, read: 
         store.lock(db, claim.owner, [claim.customer or claim.invoice or ""])
         outbox.hold(db, claim)
         case, verdict = _asked(app, db, claim, seen, read, named, now)
-        stopped = any(scope in (switch.EVERYTHING, claim.owner.account) for scope, *_ in switch.standing(db))
+        stopped = _stopped(db, claim)
     if case is None or verdict is None:
         return _finish(app, claim, NOTHING, case.because if case else "there is no such case")
     if stopped or verdict.turn is Turn.LATER:

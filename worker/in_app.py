@@ -139,7 +139,7 @@ def _answer(app: App, owner: Owner, customer: str, language: str | None) -> dict
 
 
 def _seen(app: App, cases: Sequence[RecoveryCase], allowed: Entitlement) -> tuple[Shown, list[RecoveryCase]]:
-    """The wall, and what it asks for. Where a policy speaks of access its rule decides, elsewhere the settings' days."""
+    """The wall, and what it asks for: by the policy where it speaks of access, elsewhere by the settings' days."""
     now, by_days, by_access = app.now(), list[RecoveryCase](), list[RecoveryCase]()
     for case in cases:
         policy = app.policies.of(case.account, case.livemode, case.policy)

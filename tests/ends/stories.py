@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
+from config.channels import Endpoint
 from sandbox import Subscribed, declines
 from tests.world import DAY, START, World, world
 from worker import tables as t
@@ -28,6 +32,9 @@ insufficient_funds = [2, 7]
 FAILS = START + 31 * DAY  # the renewal, on 1 February; the next one is on 1 March
 DEADLINE = FAILS + 21 * DAY
 BROKE = declines("insufficient_funds")
+KEY = SecretStr("whsec_" + base64.b64encode(b"k" * 32).decode())
+NOWHERE = SecretStr("http://127.0.0.1:9/hook")
+EVERYTHING = (Endpoint(name="product", url=NOWHERE, secrets=(KEY,), allow_private=True),)  # told of, never reached
 
 
 def policy_file(folder: Path, tables: str) -> Path:
@@ -56,3 +63,10 @@ def ends(w: World, invoice: str) -> dict[str, tuple[str, str]]:
     """(state, outcome) of the actions of kind `end`, by part."""
     rows = w.rows(t.action, kind="end", invoice=invoice)
     return {row.detail["part"]: (row.state, row.outcome or "") for row in rows}
+
+
+def basic_price(w: World, **more: Any) -> str:
+    """A price of 5.00 a month, as the company made it at Stripe."""
+    usual: Any = {"currency": "usd", "unit_amount": 500, "recurring": {"interval": "month"}}
+    asked: Any = usual | {"product_data": {"name": "Basic"}} | more
+    return w.client.v1.prices.create(asked).id

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from billing.case import State
 from billing.ending import rescued_at
 from billing.events.occurrences import Event, Promised
-from config.channels import Endpoint
 from sandbox import FINE
-from tests.ends.stories import BROKE, DEADLINE, ending, ends, nobody_pays, policy_file
+from tests.ends.stories import BROKE, DEADLINE, EVERYTHING, basic_price, ending, ends, nobody_pays, policy_file
 from tests.world import DAY, HOUR, SELF, World, world
 from worker import switch
 from worker import tables as t
 from worker.absorb import absorb
 from worker.channel_tables import outgoing_event
 from worker.dispatcher import sweep
-
-KEY = SecretStr("whsec_" + base64.b64encode(b"k" * 32).decode())
-NOWHERE = SecretStr("http://127.0.0.1:9/hook")
-EVERYTHING = (Endpoint(name="product", url=NOWHERE, secrets=(KEY,), allow_private=True),)
 
 
 def test_the_subscription_is_cancelled_and_the_invoice_written_off_when_the_window_passed(
@@ -71,12 +63,6 @@ def test_every_end_is_what_stripe_shows_afterwards(
         assert (subscription["status"], w.sb.get(invoice)["status"]) == (status, invoice_status)
         assert w.case(invoice).state is State.LOST
         assert all(state == "done" for state, _ in ends(w, invoice).values())
-
-
-def basic_price(w: World, **more: Any) -> str:
-    """A price of 5.00 a month, as the company made it at Stripe."""
-    asked = {"currency": "usd", "unit_amount": 500, "recurring": {"interval": "month"}, "product_data": {"name": "B"}}
-    return w.client.v1.prices.create({**asked, **more}).id
 
 
 @contextmanager
