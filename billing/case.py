@@ -129,6 +129,7 @@ class Dispute:
     charge: str
     at: datetime
     open: bool
+    since: datetime | None = None  # the first time that it was told to be open
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +279,11 @@ class RecoveryCase:
     def disputed_at(self) -> datetime | None:
         """Since when a charge of the customer is disputed, None when none is."""
         return min((dispute.at for dispute in self.disputes if dispute.open), default=None)
+
+    @property
+    def disputed_since(self) -> datetime | None:
+        """When the first of the open disputes was first told of."""
+        return min((dispute.since or dispute.at for dispute in self.disputes if dispute.open), default=None)
 
     @property
     def ended_by_customer(self) -> bool:

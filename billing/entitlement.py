@@ -49,7 +49,7 @@ REASONS: dict[Reason, str] = {
     Reason.NOTHING_OPEN: "No failed payment is open, or the policy says nothing of access.",
     Reason.PAYMENT_OPEN: "A payment failed and has not come yet.",
     Reason.PAYMENT_PROMISED: "The customer named a day; until then everything may be used.",
-    Reason.ON_HOLD: "A dispute, an operator's hold, a pause, or a payment under way: nothing gets worse for now.",
+    Reason.ON_HOLD: "Disputed or held: nothing gets worse. A payment under way or a pause: nothing is taken away.",
     Reason.NOT_PAID: "The recovery window passed without the money.",
     Reason.DOWNGRADED: "It was not paid, and the subscription moved to a lower price: that may be used.",
     Reason.UNKNOWN_CUSTOMER: "Nothing was ever told of this customer, and the settings say that this blocks.",
@@ -143,9 +143,11 @@ def _of(standing: Standing, running: bool, now: datetime) -> Entitlement:
         because = f"{case.invoice}: payment is promised for {case.promised_until:%Y-%m-%d}"
         return Entitlement(Level.GRACE, Reason.PAYMENT_PROMISED, because, promised, (case.invoice,))
     because = f"{case.invoice} is open since {case.failed_at:%Y-%m-%d}"
+    if doubt := _in_doubt(case):
+        return Entitlement(Level.GRACE, Reason.ON_HOLD, f"{because}; {doubt}", None, (case.invoice,))
     if stopped := _stopped_at(case):
         level, _ = _by_time(case, access, min(now, stopped))
-        because = f"{because}; nothing gets worse for now"
+        because = f"{because}; nothing gets worse while it is disputed or held"
         return Entitlement(level, Reason.ON_HOLD, because, None, (case.invoice,))
     level, until = _by_time(case, access, now)
     if lost:
@@ -153,12 +155,19 @@ def _of(standing: Standing, running: bool, now: datetime) -> Entitlement:
     return Entitlement(level, Reason.NOT_PAID if lost else Reason.PAYMENT_OPEN, because, until, (case.invoice,))
 
 
+def _in_doubt(case: RecoveryCase) -> str | None:
+    """Why nobody can say now that the money is not coming, None if nothing speaks for it."""
+    if case.under_way:
+        return "a payment is under way"
+    if case.operator.outside:
+        return "it is being marked as paid outside Stripe"
+    return "its collection is paused" if case.live and case.paused_at else None
+
+
 def _stopped_at(case: RecoveryCase) -> datetime | None:
-    """Since when nothing may get worse: a dispute, a hold, a pause, a payment under way; None: nothing of the kind."""
-    under_way = case.processing_at if case.under_way else None
+    """Since when nothing may get worse: a dispute or an operator's hold; None: neither."""
     held = case.operator.hold_told_at if case.operator.held else None
-    outside = case.operator.outside_told_at if case.operator.outside else None
-    return min(filter(None, (case.disputed_at, held, outside, case.paused_at, under_way)), default=None)
+    return min(filter(None, (case.disputed_since, held)), default=None)
 
 
 def _by_time(case: RecoveryCase, access: Access, at: datetime) -> tuple[Level, datetime | None]:

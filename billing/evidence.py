@@ -322,9 +322,9 @@ def _disputed(case: RecoveryCase, dispute: Dispute) -> RecoveryCase:
     """The newest statement about each charge holds: the end of one dispute does not end another."""
     known = {each.charge: each for each in case.disputes}
     before = known.get(dispute.charge)
-    if before and (before.at, before.open) >= (dispute.at, dispute.open):
-        return case
-    known[dispute.charge] = dispute
+    since = earliest(before.since if before else None, dispute.at if dispute.open else None)
+    newest = max(filter(None, (before, dispute)), key=lambda each: (each.at, each.open))
+    known[dispute.charge] = replace(newest, since=since)
     return replace(case, disputes=tuple(known[charge] for charge in sorted(known)))
 
 
