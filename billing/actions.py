@@ -27,6 +27,8 @@ class Kind(StrEnum):
     DEADLINE = "deadline"  # the recovery window ends
     FETCH = "fetch"  # read what a thin event names
     TALK = "talk"  # hand to the team what a customer wrote
+    END = "end"  # what the policy says of subscription and invoice once the window passed
+    ACCESS = "access"  # what the customer may use changes by time alone
     SETTLE = "settle"  # tell Stripe that an invoice was paid outside
 
 
@@ -75,6 +77,19 @@ def talk_key(words: str) -> str:
     return f"talk:{words}"
 
 
+def end_key(invoice: str, part: str) -> str:
+    return f"end:{invoice}:{part}"
+
+
+def access_key(invoice: str, changes_at: datetime) -> str:
+    return f"access:{invoice}:{int(changes_at.timestamp())}"
+
+
+def end_idempotency_key(account: str, livemode: bool, invoice: str, part: str) -> str:
+    """Stripe's key for the end of one part, `subscription` or `invoice`: there is only one for each case."""
+    return _idempotency_key([account, livemode, invoice, "end", part])
+
+
 def settle_key(invoice: str) -> str:
     return f"settle:{invoice}"
 
@@ -86,6 +101,10 @@ def settle_idempotency_key(account: str, livemode: bool, invoice: str) -> str:
 
 def idempotency_key(account: str, livemode: bool, invoice: str, n: int) -> str:
     """Stripe's key for payment attempt `n` on an invoice: identity only, never the amount, method or a random part."""
-    identity = json.dumps([account, livemode, invoice, "pay", n], separators=(",", ":"), ensure_ascii=True)
+    return _idempotency_key([account, livemode, invoice, "pay", n])
+
+
+def _idempotency_key(parts: list[str | bool | int]) -> str:
+    identity = json.dumps(parts, separators=(",", ":"), ensure_ascii=True)
     digest = base64.b32encode(hashlib.sha256(identity.encode()).digest()).decode().lower()
     return KEY_PREFIX + digest[:40]

@@ -129,6 +129,7 @@ class Dispute:
     charge: str
     at: datetime
     open: bool
+    since: datetime | None = None  # the first time that it was told to be open
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +200,8 @@ class RecoveryCase:
     action_required_at: datetime | None = None
     method_changed_at: datetime | None = None
     fresh_method: str | None = None  # the one that came then
+    method_brought_at: datetime | None = None  # the last time that the customer, not the network, gave or chose one
+    endings: tuple[tuple[str, str], ...] = ()  # (part, outcome) of what the policy wanted at the end, in order of part
     promised_at: datetime | None = None  # when the customer last named a day
     promised_until: datetime | None = None  # the end of that day
     looked_at: datetime | None = None
@@ -279,6 +282,11 @@ class RecoveryCase:
     def disputed_at(self) -> datetime | None:
         """Since when a charge of the customer is disputed, None when none is."""
         return min((dispute.at for dispute in self.disputes if dispute.open), default=None)
+
+    @property
+    def disputed_since(self) -> datetime | None:
+        """When the first of the open disputes was first told of."""
+        return min((dispute.since or dispute.at for dispute in self.disputes if dispute.open), default=None)
 
     @property
     def ended_by_customer(self) -> bool:

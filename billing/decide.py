@@ -12,8 +12,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from billing.actions import Action, Kind, backup_key, deadline_key, look_key, notice_key, retry_key, settle_key
+from billing.actions import (
+    Action,
+    Kind,
+    access_key,
+    backup_key,
+    deadline_key,
+    end_key,
+    look_key,
+    notice_key,
+    retry_key,
+    settle_key,
+)
 from billing.case import Past, RecoveryCase, State, settle
+from billing.ending import due_ends, rescued_at
+from billing.entitlement import Standing, changes_at
 from billing.events.occurrences import Answer, Event, InvoiceFailed
 from billing.evidence import learn
 from billing.notices.due import AFTER_TRY, Due, Facts, Passed, weigh
@@ -108,6 +121,13 @@ def plan(case: RecoveryCase, policy: Policy, now: datetime, facts: Facts = Facts
         for due in weighed(case, policy, now, facts, wait)
         if isinstance(due, Due) and policy.mode.sends
     ]
+    if policy.access and (turn := changes_at(Standing(case, policy.access, policy.promise_grace), now)):
+        wanted.append(action(access_key(case.invoice, turn), Kind.ACCESS, turn, "what the customer may use changes"))
+    if policy.mode.charges:
+        wanted += [
+            action(end_key(case.invoice, part), Kind.END, due, because, part=part, end=end)
+            for part, end, due, because in due_ends(case, policy.end, policy.promise_grace, now)
+        ]
     if case.operator.outside and case.operator.outside_told_at and case.state is not State.RECOVERED:
         because = "an operator says that it was paid outside Stripe"
         wanted.append(action(settle_key(case.invoice), Kind.SETTLE, case.operator.outside_told_at, because))
@@ -133,7 +153,8 @@ def weighed(
     """
     ours = (wait or next_attempt(case, policy, now)).until if case.live else None
     tries = [at for at in (ours, case.stripe_next_attempt) if at and at + AFTER_TRY >= now]
-    facts = replace(facts, held_until=held_until(case, policy), next_try=min(tries, default=None))
+    late = rescued_at(case, policy.end)
+    facts = replace(facts, held_until=held_until(case, policy), next_try=min(tries, default=None), rescued_at=late)
     return tuple(_asked(case, each) for each in weigh(case, policy.sequence, facts, now))
 
 

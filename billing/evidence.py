@@ -21,6 +21,7 @@ from billing.events.occurrences import (
     ChargeFailed,
     CustomerSeen,
     DeadlinePassed,
+    EndMade,
     Event,
     InvoiceFailed,
     InvoicePaid,
@@ -45,6 +46,7 @@ from billing.subscription_evidence import earliest, subscription_says
 GIVEN_UP = frozenset({"max_payment_attempts", "payment_not_received", "subscription_paused"})
 AUTHENTICATE = Decline(code="authentication_required", decline_code="authentication_required")
 FRESH_METHOD = frozenset({"attached", "updated", "automatically_updated"})
+BROUGHT = frozenset({"attached", "set_up"})  # by the customer, not by the network
 
 
 def learn(case: RecoveryCase, event: Event, policy: Policy) -> RecoveryCase:
@@ -85,8 +87,10 @@ def _added(case: RecoveryCase, event: Event) -> RecoveryCase:
         case ChargeDisputed(charge=charge_id, customer=customer) as dispute if customer and customer == case.customer:
             return _disputed(case, Dispute(charge_id, at, dispute.open))
         case PaymentMethodSeen(method, change) if method.customer and method.customer == case.customer:
+            case = _brought(case, at) if change in BROUGHT else case
             return _method(case, method.id, at) if change in FRESH_METHOD else case
         case CustomerSeen(customer, default_changed=True) if customer.id == case.customer:
+            case = _brought(case, at) if customer.default_payment_method else case
             return _method(case, customer.default_payment_method, at)
         case Promised(invoice=invoice_id, until=until) if invoice_id == case.invoice:
             known = (case.promised_at or at, case.promised_until or until)
@@ -103,6 +107,8 @@ def _added(case: RecoveryCase, event: Event) -> RecoveryCase:
             return _refused(case, Refusal(at, rule, until, because))
         case DeadlinePassed(invoice=invoice_id) if invoice_id == case.invoice:
             return replace(case, expired_at=case.deadline)
+        case EndMade(invoice=invoice_id, part=part, outcome=outcome) if invoice_id == case.invoice:
+            return replace(case, endings=tuple(sorted({**dict(case.endings), part: outcome}.items())))
         case NoticeEnded(invoice=invoice_id, step=step, outcome=outcome) if invoice_id == case.invoice:
             return _noticed(case, step, outcome, at)
         case _:
@@ -147,6 +153,10 @@ def _noticed(case: RecoveryCase, step: str, outcome: str, at: datetime) -> Recov
     outcomes = {**dict(case.notices), step: outcome}
     ends = {**dict(case.notices_at), step: at}
     return replace(case, notices=tuple(sorted(outcomes.items())), notices_at=tuple(sorted(ends.items())))
+
+
+def _brought(case: RecoveryCase, at: datetime) -> RecoveryCase:
+    return replace(case, method_brought_at=_latest(case.method_brought_at, at))
 
 
 def _method(case: RecoveryCase, method: str | None, at: datetime) -> RecoveryCase:
@@ -335,9 +345,9 @@ def _disputed(case: RecoveryCase, dispute: Dispute) -> RecoveryCase:
     """The newest statement about each charge holds: the end of one dispute does not end another."""
     known = {each.charge: each for each in case.disputes}
     before = known.get(dispute.charge)
-    if before and (before.at, before.open) >= (dispute.at, dispute.open):
-        return case
-    known[dispute.charge] = dispute
+    since = earliest(before.since if before else None, dispute.at if dispute.open else None)
+    newest = max(filter(None, (before, dispute)), key=lambda each: (each.at, each.open))
+    known[dispute.charge] = replace(newest, since=since)
     return replace(case, disputes=tuple(known[charge] for charge in sorted(known)))
 
 

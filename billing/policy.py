@@ -13,6 +13,8 @@ from enum import StrEnum
 
 from billing.assist import EVERYBODY, Assist
 from billing.declines import DeclineClass, DeclineTable
+from billing.ending import LEAVE_ALL, Ending
+from billing.entitlement import Access
 from billing.notices.sequence import Sequence, plain
 from billing.retry.model import Model
 from billing.retry.rules import NetworkRule
@@ -90,6 +92,9 @@ class Policy:
     home: str | None = None  # country of the merchant's account: which fees of the networks are at stake
     backup_methods: bool = False  # charge another saved method of the customer once the default one cannot be
     assist: Assist = EVERYBODY  # which cases need a person
+
+    end: Ending = LEAVE_ALL  # when the window passed without payment
+    access: Access | None = None  # what a customer may use meanwhile; None: the policy says nothing of it
 
     @property
     def id(self) -> str:

@@ -18,6 +18,7 @@ EVENTS = frozenset(
         "message.sent",
         "case.recovered",
         "case.lost",
+        "case.late_rescue",
         "contact.bounced",
         "entitlement.changed",
     }
@@ -116,6 +117,10 @@ class ChannelSettings(BaseSettings):
     in_app_soft_wall_days: int = Field(7, ge=0, description="Days after the failure from which a wall is shown.")
     in_app_hard_wall_days: int = Field(
         14, ge=0, description="Days after the failure from which the wall stays; 0 means never."
+    )
+
+    entitlement_unknown: Literal["full", "blocked"] = Field(
+        "full", description="What GET /v1/entitlement answers for a customer of whom Stripe never told anything."
     )
 
     chat_urls: Annotated[tuple[SecretStr, ...], NoDecode] = Field(

@@ -20,7 +20,7 @@ from billing.events.occurrences import CustomerSeen, InvoiceFailed, InvoiceRead
 from billing.events.snapshots import Customer
 from billing.memory import invoice_of, kept, subscription_of
 from billing.notices.due import Facts
-from worker import cards, people, queue_review, store, tidings
+from worker import cards, entitlement, people, queue_review, store, tidings
 from worker.app import App
 from worker.outbox import Claim
 from worker.store import Owner
@@ -72,6 +72,7 @@ def _absorbed(
     retrying = {invoice for invoice, (_, actions) in plans.items() if any(a.kind is Kind.RETRY for a in actions)}
     queue_review.review(app, db, owner, changed, retrying)
     tidings.tell(app, db, owner, before, changed, events)
+    entitlement.tell_after(app, db, owner, cases, changed, events)
     return reasons, cases
 
 

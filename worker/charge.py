@@ -85,7 +85,7 @@ def perform(app: App, claim: Claim) -> str:
         return _give_back(app, claim, WAIT, "stopped before the request was sent")
 
 
-def _too_old(app: App, claim: Claim) -> bool:
+def too_old(app: App, claim: Claim) -> bool:
     """Whether so much of the lease is gone that another worker may soon own the action."""
     return time.monotonic() - claim.since > app.settings.lease_seconds / 2
 
@@ -140,7 +140,7 @@ def _first_time(
         stop = _stop(db, claim)
     if stop:
         return _end(app, claim, Answer.NOT_EXECUTED, f"the request was not sent: {stop}")
-    if _too_old(app, claim):
+    if too_old(app, claim):
         return "too old to send: the next owner reads first"
     return _send(app, claim, gateway, request, int(claim.detail["n"]))
 
@@ -254,7 +254,7 @@ def _resolve(app: App, claim: Claim, gateway: Gateway, seen: InvoiceRead, read: 
         return _give_back(app, claim, backoff(claim), "the key was refused: waiting until reading is certain")
     if stop := _stop_before_repeating(app, claim, read, seen.invoice.remaining, row):
         return _give_back(app, claim, backoff(claim), f"the request is not repeated: {stop}")
-    if _too_old(app, claim):
+    if too_old(app, claim):
         return "too old to send: the next owner reads first"
     return _send(app, claim, gateway, row.request, row.n)
 

@@ -241,6 +241,8 @@ def _said(what: seen.What) -> str:
             return f"{amount} was given back"
         case seen.ChargeDisputed(status=status, reason=reason):
             return f"dispute {status or 'seen'}{f', {reason}' if reason else ''}"
+        case seen.EndMade(part=part, outcome=outcome):
+            return f"the end of its {part}: {outcome}"
         case _:
             return type(what).__name__
 

@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from billing.actions import Action, Kind, fetch_key
 from billing.events import ChargeDisputed, Event, Unreadable, from_stripe, to_fetch
-from worker import charge, inbox, look, notify, outbox, queue_settle, store, talk
+from worker import charge, ending, entitlement_turn, inbox, look, notify, outbox, queue_settle, store, talk
 from worker.absorb import absorb
 from worker.app import App
 from worker.db import is_outage
@@ -160,4 +160,6 @@ PERFORM: dict[Kind, Callable[[App, Claim], str]] = {
     Kind.DEADLINE: look.perform_deadline,
     Kind.TALK: talk.perform,
     Kind.SETTLE: queue_settle.perform,
+    Kind.END: ending.perform,
+    Kind.ACCESS: entitlement_turn.perform,
 }

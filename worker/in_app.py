@@ -15,14 +15,15 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
-from billing.case import RecoveryCase
+from billing.case import RecoveryCase, State
+from billing.entitlement import Entitlement, Level
 from billing.notices.language import locales_of, zone_of
 from billing.notices.sequence import SILENT
 from billing.notices.wall import wall_days
 from billing.policy import Mode
 from config import in_app as catalogue
 from config.settings import Settings
-from worker import links, store
+from worker import entitlement, links, store
 from worker.app import App
 from worker.rendering import tongue_of
 from worker.store import Owner
@@ -79,6 +80,23 @@ def shown(cases: Sequence[RecoveryCase], days: Days, now: datetime) -> Shown:
     return Shown(Wall.SOFT if soft else Wall.BANNER, until, because)
 
 
+WALLS = {Level.FULL: Wall.NONE, Level.GRACE: Wall.BANNER, Level.RESTRICTED: Wall.SOFT, Level.BLOCKED: Wall.HARD}
+
+
+def shown_by(answer: Entitlement, asking: Sequence[RecoveryCase]) -> Shown:
+    """The wall of what the customer may use, if there is anything left to ask for."""
+    if not any(case.invoice in answer.cases for case in asking):
+        return Shown(Wall.NONE)
+    return Shown(WALLS[answer.level], answer.until, answer.because)
+
+
+def asks_late(case: RecoveryCase, since: timedelta, now: datetime) -> bool:
+    """May the customer still be asked about a case that was lost? For some time, while it can be paid."""
+    if case.state is not State.LOST or case.closed_at is None or now > case.closed_at + since:
+        return False
+    return not (case.voided_at or case.disputed_at or case.operator.held) and case.amount.minor > 0
+
+
 def asks(case: RecoveryCase) -> bool:
     """May the customer be asked about it now? Not while it is held, or while a payment is under way."""
     if not case.live or case.state in SILENT or case.amount.minor <= 0:
@@ -103,10 +121,11 @@ def _answer(app: App, owner: Owner, customer: str, language: str | None) -> dict
     with app.db.read() as db:
         cases = list(store.cases_for_update(db, owner, [customer], ()).values())
         row = db.execute(select(customers).where(owner.of(customers), customers.c.id == customer)).first()
-    seen = shown(cases, _days(app, cases, row.country if row else None), app.now())
+        allowed = entitlement.of_customers(app, db, owner, [customer])[customer]
+    country = row.country if row else None
+    seen, asking = _seen(app, cases, allowed, country)
     if seen.wall is Wall.NONE:
         return None
-    country = row.country if row else None
     preferred = [tag for tag in (row.locale if row else None, language) if tag]
     tongue = tongue_of(locales_of(preferred, country, settings.default_language))
     zone = zone_of(country, ZoneInfo(settings.reporting_timezone))
@@ -116,13 +135,28 @@ def _answer(app: App, owner: Owner, customer: str, language: str | None) -> dict
         "grace_until": seen.grace_until.isoformat() if seen.grace_until else None,
         "because": seen.because,
         "language": tongue.language,
-        "words": words(seen.wall, [case for case in cases if asks(case)], until, tongue.language, tongue.locale),
+        "words": words(seen.wall, asking, until, tongue.language, tongue.locale),
     }
 
 
-def _days(app: App, cases: Sequence[RecoveryCase], country: str | None) -> Days:
-    """When the walls begin: as the policy of the oldest case says, else as the settings do."""
-    oldest = min((case for case in cases if asks(case)), key=lambda case: case.failed_at, default=None)
+def _seen(
+    app: App, cases: Sequence[RecoveryCase], allowed: Entitlement, country: str | None
+) -> tuple[Shown, list[RecoveryCase]]:
+    """The wall, and what it asks for: by the policy where it speaks of access, elsewhere by days."""
+    now, by_days, by_access = app.now(), list[RecoveryCase](), list[RecoveryCase]()
+    for case in cases:
+        policy = app.policies.of(case.account, case.livemode, case.policy)
+        if policy.access is None:
+            by_days += [case] if asks(case) else []
+        elif asks(case) or asks_late(case, policy.end.rescue, now):
+            by_access.append(case)
+    walls = [shown_by(allowed, by_access), shown(by_days, _days(app, by_days, country), now)]
+    return max(walls, key=lambda each: list(Wall).index(each.wall)), by_days + by_access
+
+
+def _days(app: App, asking: Sequence[RecoveryCase], country: str | None) -> Days:
+    """When the walls begin: as the sequence of the oldest case says, else as the settings do."""
+    oldest = min(asking, key=lambda case: case.failed_at, default=None)
     if oldest is not None:
         policy = app.policies.of(oldest.account, oldest.livemode, oldest.policy)
         if found := wall_days(oldest, policy.sequence, country):

@@ -24,7 +24,7 @@ from worker.switch import stopped_here
 from worker.tables import action, recovery_case
 
 IS_OPEN = "action.state in ('waiting', 'claimed', 'sending')"
-STOPPABLE = (Kind.RETRY.value, Kind.NOTICE.value)
+STOPPABLE = (Kind.RETRY.value, Kind.NOTICE.value, Kind.END.value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,11 @@ def put(app: App, db: Connection, owner: Owner, kind: str, key: str, data: Mappi
         _queue(db, owner, name, [each.name for each in wanting], now)
 
 
+def wanted(app: App, kind: str) -> bool:
+    """Whether any endpoint wants to hear of this; who asks can spare the work otherwise."""
+    return any(not each.events or kind in each.events for each in app.settings.outgoing_webhooks)
+
+
 def _queue(db: Connection, owner: Owner, name: str, endpoints: Sequence[str], now: datetime) -> None:
     fresh = {"event_id": name, "state": "waiting", "tries": 0, "token": 0, "due_at": now, "created_at": now}
     rows = [{**owner.key, **fresh, "endpoint": endpoint} for endpoint in endpoints]

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from enum import StrEnum
 from typing import Any, cast
 from urllib.parse import quote, urlencode
 
@@ -52,6 +53,10 @@ class StripeAway(Exception):
 
 class StripeRefused(Exception):
     """Stripe does not accept this key, or not for this request: an operator has to mend it."""
+
+
+class StripeNo(Exception):
+    """Stripe understood the request and does not do what it asks for."""
 
 
 class StripeMissing(Exception):
@@ -262,6 +267,41 @@ class Gateway:
         if answer.status == "paid":
             return Paid(Answer.PAID, "Stripe collected the invoice")
         return Paid(Answer.PROCESSING, "the payment is under way", look=True)
+
+    def change(self, what: Change, id: str, body: Mapping[str, Any], key: str) -> None:
+        """Ask Stripe once to change something. Raises StripeNo, StripeMissing, StripeRefused; StripeAway: unknown."""
+        self._guard("asking Stripe for a change")
+        self._buckets[what].wait()
+        ask, options = _CHANGES[what], cast(Any, {"idempotency_key": key})
+        try:
+            ask(self._client.v1, id, dict(body), options)
+        except (stripe.AuthenticationError, stripe.PermissionError) as error:
+            raise StripeRefused(_words(error)) from error
+        except stripe.StripeError as error:
+            if error.http_status == 404:
+                raise StripeMissing(_words(error)) from error
+            if error.http_status in (400, 402) and not isinstance(error, stripe.IdempotencyError):
+                raise StripeNo(_words(error)) from error
+            raise StripeAway(_words(error)) from error
+        except ValueError as error:  # an answer that is no JSON
+            raise StripeAway(f"Stripe's answer could not be read: {type(error).__name__}") from error
+
+
+class Change(StrEnum):
+    """What may be changed at Stripe besides paying."""
+
+    CANCEL = "cancel a subscription"
+    UPDATE = "update a subscription"
+    VOID = "void an invoice"
+    WRITE_OFF = "mark an invoice uncollectible"
+
+
+_CHANGES: Mapping[Change, Callable[[Any, str, Any, Any], Any]] = {
+    Change.CANCEL: lambda v1, id, body, options: v1.subscriptions.cancel(id, body, options),
+    Change.UPDATE: lambda v1, id, body, options: v1.subscriptions.update(id, body, options),
+    Change.VOID: lambda v1, id, body, options: v1.invoices.void_invoice(id, body, options),
+    Change.WRITE_OFF: lambda v1, id, body, options: v1.invoices.mark_uncollectible(id, body, options),
+}
 
 
 def _answer_of(error: stripe.StripeError) -> Paid:

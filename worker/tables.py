@@ -26,6 +26,8 @@ from worker.card_tables import card_budget as card_budget
 from worker.card_tables import declined_charge as declined_charge
 from worker.card_tables import refusal as refusal
 from worker.columns import Big, Flag, Instant, Json
+from worker.ending_tables import ending as ending
+from worker.ending_tables import entitlement_told as entitlement_told
 from worker.model_tables import retry_model as retry_model
 from worker.rollup_tables import STANDING as STANDING
 from worker.rollup_tables import ledger_month as ledger_month

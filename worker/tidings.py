@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from billing.case import RecoveryCase, State
+from billing.ending import rescued_at
 from billing.events.occurrences import Answer, AttemptAnswered, Event, NoticeEnded
 from worker import outgoing
 from worker.app import App
@@ -36,6 +37,10 @@ def tell(
             outgoing.put(app, db, owner, "case.recovered", case.invoice, about(case))
         if case.state is State.LOST and (old is None or old.state is not State.LOST):
             outgoing.put(app, db, owner, "case.lost", case.invoice, about(case))
+        policy = app.policies.of(case.account, case.livemode, case.policy)
+        if policy.mode.sends and (at := rescued_at(case, policy.end)):
+            data = {**about(case), "rescued_at": at.isoformat()}
+            outgoing.put(app, db, owner, "case.late_rescue", case.invoice, data)
     for event in events:
         _done(app, db, owner, event)
 

@@ -122,7 +122,7 @@ class PaymentMethodSeen:
     """attached, updated, automatically_updated, detached; also a legacy card or source of a customer."""
 
     method: PaymentMethod
-    change: str  # attached, updated, automatically_updated, detached, expiring
+    change: str  # attached, updated, automatically_updated, detached, expiring, set_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +223,16 @@ class DeadlinePassed:
 
 
 @dataclass(frozen=True, slots=True)
+class EndMade:
+    """At the end of a case one part, `subscription` or `invoice`, was ended; `outcome` is billing.ending.End,
+    `nothing` or `stuck`."""
+
+    invoice: str
+    part: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
 class NoticeEnded:
     """A message of this case reached its end: accepted, rejected, unknown or not sent."""
 
@@ -260,6 +270,7 @@ What = (
     | InvoiceRead
     | RetryRefused
     | DeadlinePassed
+    | EndMade
     | NoticeEnded
     | Promised
     | Asked

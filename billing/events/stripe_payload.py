@@ -33,6 +33,7 @@ from billing.events.occurrences import (
     What,
 )
 from billing.events.reading import NOTHING, Reader
+from billing.events.snapshots import PaymentMethod
 
 THIN = "v1."
 WON = frozenset({"won", "warning_closed", "prevented"})  # a dispute that ended in our favour; `lost` stays open
@@ -244,6 +245,12 @@ def _source_created(news: News) -> What:
     return PaymentMethodSeen(read.payment_method(news.it), "attached")
 
 
+def _set_up(news: News) -> What:
+    """The customer made a method ready to be charged, which may have been attached long ago."""
+    method = PaymentMethod(news.it.ref("payment_method") or news.it.need("id"), read.customer_id(news.it), None)
+    return PaymentMethodSeen(method, "set_up")
+
+
 def _customer(news: News) -> What:
     return CustomerSeen(read.customer(news.it), "default_payment_method" in news.before.inside("invoice_settings").node)
 
@@ -305,7 +312,7 @@ TYPES: dict[str, Build] = {
     "customer.source.created": _source_created,
     "customer.source.updated": _method,
     "customer.source.expiring": _method,
-    "setup_intent.succeeded": _noted,
+    "setup_intent.succeeded": _set_up,
     "setup_intent.setup_failed": _noted,
     "mandate.updated": _noted,
     "customer.created": _customer,

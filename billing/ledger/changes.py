@@ -18,7 +18,7 @@ from billing.ledger.mrr import Priced, half_up
 class Part:
     """One reason for part of a change, in signed minor units a month."""
 
-    line: Line  # expansion, downgrade or restructuring
+    line: Line  # expansion, downgrade, restructuring or, when we moved it for non-payment, involuntary
     reason: str
     minor: int
 
@@ -41,6 +41,12 @@ def compare(before: Sequence[Priced], after: Sequence[Priced]) -> tuple[Part, ..
         [becomes[product] for product in sorted(becomes.keys() - was.keys())],
     )
     return tuple(sorted((part for part in parts if part.minor), key=lambda part: part.minor < 0))
+
+
+def moved_down_unpaid(before: Sequence[Priced], after: Sequence[Priced]) -> tuple[Part, ...]:
+    """The parts of a change that was made because nobody paid: what is lost by it is lost to non-payment (D16, D19)."""
+    minor = sum(each.minor for each in after) - sum(each.minor for each in before)
+    return (Part(Line.INVOLUNTARY, "moved_down_unpaid", minor),) if minor < 0 else compare(before, after)
 
 
 def _by_product(items: Iterable[Priced]) -> dict[str, _Product]:

@@ -13,7 +13,7 @@ from itertools import count
 
 from billing.ledger import mrr
 from billing.ledger.cash import Debts
-from billing.ledger.changes import Part, compare
+from billing.ledger.changes import Part, compare, moved_down_unpaid
 from billing.ledger.journal import Journal
 from billing.ledger.movement import Known, Line, Outcome
 from billing.ledger.policy import INVOICES, LedgerPolicy
@@ -134,7 +134,8 @@ class Fold:
         before, sub.items = sub.level.items, event.items
         self._reprice(sub, event.at)
         if sub.moves:
-            self.journal.change(sub, compare(before, sub.level.items), event.at, event)
+            parts = moved_down_unpaid if event.cause is Cause.PAYMENT_FAILED else compare
+            self.journal.change(sub, parts(before, sub.level.items), event.at, event)
             self.journal.step(sub, event.at)
 
     def _change_discounts(self, sub: Sub, at: datetime, event: LedgerEvent | None) -> None:

@@ -47,6 +47,7 @@ class Reading:
         self._scheduled: datetime | None = None
         self._asked_at: datetime | None = None  # when its end was decided
         self._paused: str | None = None
+        self._stopped_by_us = False  # collection, at the end of a case that nobody paid
 
     # ------------------------------------------------------------ snapshots
 
@@ -69,7 +70,8 @@ class Reading:
         if items != self._items:
             self._items = items
             sure = Confidence.CERTAIN if now.items_complete else Confidence.ASSUMED
-            self._say(fact, Kind.SUB_ITEMS, items=items, confidence=sure)
+            cause = Cause.PAYMENT_FAILED if self._failing and _by_us(fact) else Cause.CUSTOMER
+            self._say(fact, Kind.SUB_ITEMS, items=items, cause=cause, confidence=sure)
         self._discount(fact)
         self._pause(fact, now, before)
         self._schedule(fact, now)
@@ -140,8 +142,11 @@ class Reading:
         if behavior == self._paused:
             return
         self._paused = behavior
+        self._stopped_by_us = behavior is not None and bool(self._failing) and _by_us(fact)
         if behavior is None:
             self._say(fact, Kind.RESUME)
+        elif self._stopped_by_us:
+            self._say(fact, Kind.MARK_UNPAID, evidence=f"we stopped its collection ({behavior})")
         else:
             period_end = before.period_end if before and before.period_end else now.period_end
             stops = fact.at if now.status == "paused" else period_end
@@ -164,7 +169,8 @@ class Reading:
         if self._stage == "unpaid_trial":
             self._convert(fact, "status active")
         elif failing and not paid and any(story.given_up_at for story in failing):
-            self._say(fact, Kind.FORGIVEN, evidence="status active, invoice given up")
+            if not self._stopped_by_us:
+                self._say(fact, Kind.FORGIVEN, evidence="status active, invoice given up")
         else:
             latest = max(paid, key=lambda story: (story.paid_at or fact.at, story.id), default=None)
             self._say(
@@ -180,7 +186,7 @@ class Reading:
     def _cancel(self, fact: Fact, now: Subscription) -> None:
         """Voluntary or involuntary, in the fixed order of D19."""
         reason = now.cancel_reason
-        by_us = fact.origin is Origin.OURS and isinstance(fact.what, seen.SubscriptionSeen)  # not: read by us
+        by_us = _by_us(fact)
         wanted = not by_us and (bool(now.cancel_feedback) or self._asked_before())
         if reason == "payment_failed":
             cause, sure = Cause.PAYMENT_FAILED, Confidence.CERTAIN
@@ -268,6 +274,7 @@ class Reading:
             for at, what in self._snapshots
         )
         status = self._last.status if self._last else None
+        ends = ends or self._stopped_by_us
         if not self._failing and not ends and status != "unpaid" and self._stage == "running":
             self._say(fact, Kind.FORGIVEN, invoice=story.id, evidence="invoice given up")
 
@@ -317,3 +324,8 @@ class Reading:
                 **more,
             )
         )
+
+
+def _by_us(fact: Fact) -> bool:
+    """Whether it was our request, and not only our reading, that this is told of."""
+    return fact.origin is Origin.OURS and isinstance(fact.what, seen.SubscriptionSeen)

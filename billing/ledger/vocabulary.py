@@ -73,7 +73,7 @@ class LedgerEvent:
     items: tuple[Item, ...] = ()
     discounts: tuple[Discount, ...] = ()
     status: str = "active"  # of SUB_START: active or trialing
-    cause: Cause = Cause.CUSTOMER  # of SUB_CANCEL
+    cause: Cause = Cause.CUSTOMER  # of SUB_CANCEL, and of SUB_ITEMS when we moved it down for non-payment
     usage: tuple[tuple[str, int], ...] = ()  # of USAGE: what each metered item was charged, in minor units
     behavior: str | None = None  # of PAUSE: void, mark_uncollectible, keep_as_draft
     effective_at: datetime | None = None  # of PAUSE and CANCEL_SCHEDULED

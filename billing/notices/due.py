@@ -79,6 +79,7 @@ class Facts:
     engaged_at: datetime | None = None
     held_until: datetime | None = None
     next_try: datetime | None = None
+    rescued_at: datetime | None = None  # a payment method was brought soon after the case was lost
 
 
 def due_notices(case: RecoveryCase, sequence: Sequence, facts: Facts, now: datetime) -> tuple[Due, ...]:
@@ -192,8 +193,7 @@ class _Weighing:
             case On.LOST:
                 return case.ended_at + step.after if case.ended_at else "the subscription goes on"
             case On.LATE_RESCUE:
-                back, over = case.method_changed_at, case.closed_at
-                return back + step.after if back and over and back > over else "no payment method was added since"
+                return facts.rescued_at + step.after if facts.rescued_at else "no payment method was added since"
 
     def _of_track(self, wanted: list[tuple[datetime, Planned, Via, str]]) -> Iterator[Due | Passed]:
         """The messages of one track that ask: those ahead, and the latest of those that are late or too early."""

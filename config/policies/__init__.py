@@ -17,7 +17,9 @@ from billing.declines import RETRYABLE, BadDeclineTable, DeclineClass, DeclineTa
 from billing.policy import Mode, Policy, Retry, Strategy
 from billing.retry.rules import NetworkRule
 from config.network_rules import BadNetworkRules, network_rules
+from config.policies.access import AccessTable
 from config.policies.assist import AssistTable
+from config.policies.ending import EndTable
 from config.policies.messages import Messages
 from config.zones import zones
 
@@ -79,6 +81,8 @@ class _File(BaseModel):
     backup_methods: bool = False
     retry: _Retry = _Retry()
     messages: Messages | None = None
+    end: EndTable = EndTable()
+    access: AccessTable | None = None
     assist: AssistTable = AssistTable()
     ladders: dict[DeclineClass, tuple[Days, ...]]
 
@@ -131,6 +135,8 @@ def parse(body: Mapping[str, Any], where: str) -> Policy:
         retry=file.retry.value,
         zones=zones(),
         backup_methods=file.backup_methods,
+        end=file.end.value,
+        access=file.access.value if file.access else None,
         assist=file.assist.value,
     )
 

@@ -14,7 +14,7 @@ from alembic import op
 from worker.columns import Flag, Instant, Json
 
 revision = "0014"
-down_revision = "0011"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 

@@ -171,8 +171,14 @@ def list_products(world: World, params: Params) -> Page:
 
 
 def list_prices(world: World, params: Params) -> Page:
-    product = params.text("product")
-    return world.store.page("price", params, "/v1/prices", lambda obj: product in (None, obj["product"]))
+    product, keys = params.text("product"), params.words("lookup_keys")
+    active = params.flag("active") if params.has("active") else None
+
+    def keep(obj: Obj) -> bool:
+        named = not keys or obj["lookup_key"] in keys
+        return named and product in (None, obj["product"]) and active in (None, obj["active"])
+
+    return world.store.page("price", params, "/v1/prices", keep)
 
 
 FIELDS = "name description active metadata unit_label statement_descriptor url"
@@ -182,7 +188,7 @@ ROUTES = [
     Route("GET", "/v1/products/{}", retrieving("product")),
     Route("POST", "/v1/products/{}", update_product, FIELDS),
     Route("POST", "/v1/prices", create_price, PRICE),
-    Route("GET", "/v1/prices", list_prices, f"{PAGING} product active"),
+    Route("GET", "/v1/prices", list_prices, f"{PAGING} product active lookup_keys"),
     Route("GET", "/v1/prices/{}", retrieving("price")),
     Route("POST", "/v1/prices/{}", update_price, "nickname lookup_key metadata active tax_behavior"),
 ]

@@ -115,7 +115,7 @@ BUILDS: dict[str, list[tuple[Any, Any, Any]]] = {
     NO_LAST_LOOK: [(charge, "stop_before_paying", lambda *_: None), (charge, "absorb_one", _blind)],
     NO_STOP_CHECK: [(charge, "_stop", lambda *_: None)],
     NO_TOKEN: [(outbox, "mine", _any_token)],
-    NO_AGE_GUARD: [(charge, "_too_old", lambda *_: False)],
+    NO_AGE_GUARD: [(charge, "too_old", lambda *_: False)],
     UNHEARD_IS_DECLINED: [(stripe_gateway, "_answer_of", _unheard_is_declined)],
     MAIL_AGAIN: [(flow.PERFORM, Kind.NOTICE, _mail_again)],
 }

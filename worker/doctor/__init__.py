@@ -18,7 +18,7 @@ from config.settings import BadSettings, load
 from worker import logs
 from worker.app import wall_clock
 from worker.db import Database
-from worker.doctor import accounts, machine, messages, retries, rules, secrets, stripe_mail, waiting
+from worker.doctor import accounts, ends, machine, messages, retries, rules, secrets, stripe_mail, waiting
 from worker.doctor.finding import Answer, Check, Finding, Level, Patient
 from worker.stripe_gateway import Gateways
 
@@ -94,6 +94,7 @@ CHECKS: dict[str, Check] = {
     "own texts": messages.own_texts,
     "policies": messages.policies,
     "network rules": rules.networks,
+    "ends": ends.ends,
     "kill switch": waiting.kill_switch,
     "leftovers": waiting.leftovers,
     "queue": waiting.people,

@@ -7,14 +7,18 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from worker.app import App
-from worker.web import queue_api
+from worker.web import entitlement, queue_api
 from worker.web.api import Api, Asked, Problem, json, told
 
 
 def routes(app: App) -> list[BaseRoute]:
     """All of them; what is not one is answered as a problem, too."""
     api = Api(app)
-    guarded: list[BaseRoute] = [api.route("/v1/token", None, who), *queue_api.routes(api)]
+    guarded: list[BaseRoute] = [
+        api.route("/v1/token", None, who),
+        *entitlement.routes(app, api),
+        *queue_api.routes(api),
+    ]
     return [*guarded, Route("/v1/{rest:path}", unknown, methods=["GET", "POST", "PUT", "PATCH", "DELETE"])]
 
 
