@@ -25,6 +25,7 @@ class Kind(StrEnum):
     DEADLINE = "deadline"  # the recovery window ends
     FETCH = "fetch"  # read what a thin event names
     TALK = "talk"  # hand to the team what a customer wrote
+    AHEAD = "ahead"  # warn before anything failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,10 @@ def fetch_key(event: str) -> str:
 
 def talk_key(words: str) -> str:
     return f"talk:{words}"
+
+
+def ahead_key(step: str, subject: str) -> str:
+    return f"ahead:{step}:{subject}"
 
 
 def idempotency_key(account: str, livemode: bool, invoice: str, n: int) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
+from billing.ahead.warnings import NONE, Warnings
 from billing.declines import DeclineClass, DeclineTable
 from billing.retry.model import Model
 from billing.retry.rules import NetworkRule
@@ -85,6 +86,7 @@ class Policy:
     zones: Mapping[str, str] = field(default_factory=dict)  # country -> time zone in which most of its people live
     model: Model | None = None  # the one in use when the question is asked; never stored with the policy
     backup_methods: bool = False  # charge another saved method of the customer once the default one cannot be
+    ahead: Warnings = NONE  # before anything failed; switched off unless the policy says otherwise
 
     @property
     def id(self) -> str:

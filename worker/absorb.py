@@ -20,6 +20,7 @@ from billing.events.occurrences import CustomerSeen, InvoiceFailed, InvoiceRead
 from billing.events.snapshots import Customer
 from billing.memory import invoice_of, kept, subscription_of
 from worker import cards, store, tidings
+from worker.ahead import known as ahead
 from worker.app import App
 from worker.outbox import Claim
 from worker.store import Owner
@@ -36,6 +37,7 @@ def absorb(app: App, db: Connection, owner: Owner, events: Sequence[Event]) -> l
     store.lock(db, owner, [name for event in events if (name := invoice_of(event))])
     policy = app.policies.current(owner.account, owner.livemode)
     cards.learn(db, owner, events, policy.declines, now)
+    ahead.learn(db, owner, events)
     store.keep(db, owner, [fact for fact in map(kept, events) if fact], now)
     store.save_customers(db, owner, [person for event in events if (person := _person(event))], now)
     customers = [event.customer for event in events if event.customer]

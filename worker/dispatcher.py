@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from worker import books, digest, flow, outgoing, reconcile, refit
+from worker.ahead import plan
 from worker.app import App
 from worker.db import is_outage
 from worker.metrics import SWEEP_FINDS
@@ -54,6 +55,7 @@ class Dispatcher:
                 ("digest", lambda: digest.send_due(app)),
                 ("outgoing", lambda: outgoing.send_due(app)),
                 ("learner", lambda: refit.run_due(app)),
+                ("ahead", lambda: plan.run_due(app)),
             )
         ]
 

@@ -23,6 +23,7 @@ from billing.actions import Action, Kind, fetch_key
 from billing.events import ChargeDisputed, Event, Unreadable, from_stripe, to_fetch
 from worker import charge, inbox, look, notify, outbox, store, talk
 from worker.absorb import absorb
+from worker.ahead import mail
 from worker.app import App
 from worker.db import is_outage
 from worker.inbox import End, Kept
@@ -159,4 +160,5 @@ PERFORM: dict[Kind, Callable[[App, Claim], str]] = {
     Kind.FETCH: look.perform_fetch,
     Kind.DEADLINE: look.perform_deadline,
     Kind.TALK: talk.perform,
+    Kind.AHEAD: mail.perform,
 }

@@ -35,7 +35,7 @@ _SECRETS = re.compile(
     r"|(?<=://)[^\s/@]*:[^\s/@]*(?=@)"
     r"|(?<=_secret_)\w+"
     r"|\bv1=[0-9a-f]{64}\b"
-    r"|(?<=/pay/)[\w-]{43}",  # a link to the recovery page
+    r"|(?<=/pay/)[\w-]{43}|(?<=/method/)[\w-]{43}",  # a link to the recovery page, or of a warning
     re.IGNORECASE,
 )
 _NAMED = re.compile(r"(?i)\b((?:api[_-]?key|password|passwd|secret|token)[\"']?\s*[=:]\s*[\"']?)([^\s\"',;&)}\]]+)")

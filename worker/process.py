@@ -37,12 +37,12 @@ class CannotStart(Exception):
 
 def web(settings: Settings) -> None:
     """Receive webhooks and show pages until a signal comes."""
-    from worker.web import dashboard, pay
+    from worker.web import dashboard, method, pay
     from worker.web.server import serve
 
     app = _ready(settings, _bell(settings))
     try:
-        serve(app, pages=[*dashboard.routes(app), *pay.routes(app)])
+        serve(app, pages=[*dashboard.routes(app), *pay.routes(app), *method.routes(app)])
     finally:
         app.close()
 
@@ -76,14 +76,14 @@ def embedded(settings: Settings) -> None:
 @contextmanager
 def embedded_app(settings: Settings, now: Callable[[], datetime] = wall_clock) -> Iterator[tuple[App, str]]:
     """(app, url) of a running embedded installation, its tables made or brought up to date first."""
-    from worker.web import dashboard, pay
+    from worker.web import dashboard, method, pay
     from worker.web.server import start_in_thread
 
     broker = LocalBroker()
     app = build(settings, LocalBell(broker), now=now)
     migrate.upgrade(app.db)
     app.policies.load()
-    url, end_web = start_in_thread(app, [*dashboard.routes(app), *pay.routes(app)])
+    url, end_web = start_in_thread(app, [*dashboard.routes(app), *pay.routes(app), *method.routes(app)])
     try:
         with working(app, broker):
             yield app, url

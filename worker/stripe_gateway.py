@@ -214,6 +214,13 @@ class Gateway:
         )
         return str(made.get("url") or "")
 
+    def preview(self, subscription: str) -> Mapping[str, Any]:
+        """The invoice that the next renewal will make, as far as is known today; it makes none."""
+        return self._ask(
+            "invoices/create_preview",
+            lambda: self._client.v1.invoices.create_preview({"subscription": subscription}),
+        )
+
     def saved_cards(self, customer: str) -> list[PaymentMethod]:
         """The cards that Stripe keeps for a customer, newest first."""
         found, _ = self.page("/v1/payment_methods", {"customer": customer, "type": "card"})

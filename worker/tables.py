@@ -17,6 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import Integer
 
+from worker import ahead_tables as _of_ahead  # noqa: F401  # they belong to the same metadata
 from worker import channel_tables as _of_channels  # noqa: F401  # they belong to the same metadata
 from worker import link_tables as _of_links  # noqa: F401
 from worker.card_tables import card_budget as card_budget

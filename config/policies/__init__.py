@@ -17,6 +17,7 @@ from billing.declines import RETRYABLE, BadDeclineTable, DeclineClass, DeclineTa
 from billing.policy import Mode, Policy, Retry, Strategy
 from billing.retry.rules import NetworkRule
 from config.network_rules import BadNetworkRules, network_rules
+from config.policies.ahead import AheadTable
 from config.zones import zones
 
 HERE = Path(__file__).parent
@@ -76,6 +77,7 @@ class _File(BaseModel):
     after_card_change_minutes: float = Field(ge=0, le=24 * 60)
     backup_methods: bool = False
     retry: _Retry = _Retry()
+    ahead: AheadTable = AheadTable()
     ladders: dict[DeclineClass, tuple[Days, ...]]
 
     @model_validator(mode="after")
@@ -114,6 +116,7 @@ def parse(body: Mapping[str, Any], where: str) -> Policy:
         retry=file.retry.value,
         zones=zones(),
         backup_methods=file.backup_methods,
+        ahead=file.ahead.value,
     )
 
 
