@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker import channel_commands, ledger_commands, retry_commands, template_commands
+from worker.ahead import commands as ahead_commands
 from worker.rehearsal import commands as rehearsal_commands
 from worker.reports import options
 
@@ -91,6 +92,7 @@ main.add_typer(template_commands.templates(_app), name="templates")
 main.add_typer(channel_commands.mail(_app), name="mail")
 main.add_typer(channel_commands.webhooks(_app), name="webhooks")
 main.add_typer(retry_commands.retries(_app), name="retries")
+main.add_typer(ahead_commands.ahead(_app), name="ahead")
 rehearsal_commands.add(main, _settings, _told)
 
 

@@ -48,11 +48,10 @@ def renewal_of(seen: Subscription, at: datetime) -> Renewal | None:
     ending = items_of(item for item in seen.items if item.period_end in (None, end))
     fixed = [item for item in ending if not item.metered and _recurs(item)]
     currency = seen.currency or "usd"
-    # `level` knows coupons and tiers by the month; one month's worth over the months of the period is the price.
-    worth = level(fixed, seen.discounts, DEFAULT, end).total
+    # `level` knows the coupons, by the month: what they leave of the month they leave of the period.
+    plain, worth = level(fixed, (), DEFAULT, end).total, level(fixed, seen.discounts, DEFAULT, end).total
     exact = sum((monthly(item) / factor(item.interval, item.interval_count) for item in fixed), ZERO)
-    whole = sum((monthly(item) for item in fixed), ZERO)
-    asked = exact * Fraction(worth) / whole if whole else ZERO
+    asked = exact * Fraction(worth, plain) if plain else exact
     everything = level(items_of(seen.items), seen.discounts, DEFAULT, at).total
     return Renewal(
         subscription=seen.id,

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import structlog
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, literal, select, update
 
 from billing.ahead.experiment import Arm, arm_of
 from billing.ahead.reading import EXPAND, RenewalRead, renewal_read
@@ -34,6 +34,7 @@ from worker.ahead_tables import ahead_assignment, ahead_warning
 from worker.app import App
 from worker.channels import Handed, Message, Outcome
 from worker.channels.once import once
+from worker.columns import Instant
 from worker.outbox import Claim, Lost
 from worker.rendering import TemplateBroken, message_of
 from worker.stripe_gateway import Gateway, StripeAway, StripeMissing, StripeRefused, dated
@@ -234,8 +235,8 @@ def _draw(app: App, db: Connection, claim: Claim, policy: Policy, ready: _Ready)
     if because := suppression.refusal(db, app.settings, mailbox, step):
         raise _Spared(because)
     arm = _assigned(app, db, claim, policy, step)
-    told = {"arm": arm.value, "arm_at": func.coalesce(ahead_warning.c.arm_at, now), "state": arm.value}
-    _set(db, claim, **told)
+    first = func.coalesce(ahead_warning.c.arm_at, literal(now, Instant()))
+    _set(db, claim, arm=arm.value, arm_at=first, state=arm.value)
     if arm is Arm.CONTROL:
         outbox.finish(db, claim, "control: nothing is sent, to see what the message does", now)
         return arm
