@@ -121,7 +121,7 @@ def _prepare(app: App, claim: Claim, policy: Policy) -> _Ready:
     thing = gateway.fetch(f"/v1/subscriptions/{subscription}?{expand}")
     seen = renewal_read(thing)
     stands = _judged(claim, policy, step, seen, app.now())
-    amount = _asked(gateway, subscription) if step is Step.RENEWAL_COMING else stands.renewal.amount
+    amount = _asked(gateway, subscription)
     with app.db.begin() as db:
         store.lock(db, claim.owner, [stands.renewal.customer])
         known.read(db, claim.owner, [thing], looked)
@@ -230,7 +230,7 @@ def _draw(app: App, db: Connection, claim: Claim, policy: Policy, ready: _Ready)
     """
     step, now = Step(str(claim.detail["step"])), app.now()
     store.lock(db, claim.owner, [claim.customer or ""])
-    outbox.hold(db, claim)
+    outbox.intend(db, claim, live_case=False)  # a stop holds for both arms
     mailbox = suppression.mailbox_of(app.settings, ready.to)
     if because := suppression.refusal(db, app.settings, mailbox, step):
         raise _Spared(because)
@@ -240,7 +240,6 @@ def _draw(app: App, db: Connection, claim: Claim, policy: Policy, ready: _Ready)
     if arm is Arm.CONTROL:
         outbox.finish(db, claim, "control: nothing is sent, to see what the message does", now)
         return arm
-    outbox.intend(db, claim, live_case=False)
     row = {
         "dedup_key": ready.key,
         "customer": claim.customer,
@@ -318,10 +317,10 @@ def _later(app: App, claim: Claim, because: str, wait: timedelta) -> str:
     return because
 
 
-def _note(db: Connection, claim: Claim, stands: Standing, amount: Amount | None) -> None:
+def _note(db: Connection, claim: Claim, stands: Standing, amount: Amount) -> None:
     """What the warning is about, as read from Stripe: later changes are held against it."""
-    money = {"amount": amount.minor, "currency": amount.currency} if amount else {}
     method = stands.method.id if stands.method else None
+    money = {"amount": amount.minor, "currency": amount.currency}
     _set(db, claim, renewal_at=stands.renewal.at, method=method, expires=known.expires(stands.method), **money)
 
 
