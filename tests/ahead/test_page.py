@@ -61,6 +61,24 @@ def test_the_button_leads_to_the_portal_and_back(visit: tuple[Ahead, Any, Browse
     assert warning.mended_by == "customer"
 
 
+def test_a_subscription_with_a_method_of_its_own_is_changed_on_the_portals_first_page(
+    visit: tuple[Ahead, Any, Browser],
+) -> None:
+    w, sub, b = visit
+    w.client.v1.subscriptions.update(sub.subscription, {"default_payment_method": sub.payment_method})
+    w.settle()
+    portal = b.press("update").headers["location"]
+    assert w.sb.get(portal.rpartition("/")[2])["flow"] is None
+    # A new default does not pay it, so nothing is mended; its own new method does.
+    httpx2.post(portal, data={"number": "5555555555554444"})
+    w.settle()
+    assert [row.mended_by for row in w.warnings()] == [None]
+    fresh = w.sb.new_card(sub.customer, "pm_card_mastercard", default=False)
+    w.client.v1.subscriptions.update(sub.subscription, {"default_payment_method": fresh})
+    w.settle()
+    assert [row.mended_by for row in w.warnings()] == ["customer"]
+
+
 @pytest.mark.parametrize("language", page.languages())
 def test_the_page_speaks_every_language(visit: tuple[Ahead, Any, Browser], language: str) -> None:
     _, _, b = visit

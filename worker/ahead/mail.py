@@ -181,8 +181,8 @@ def _asked(gateway: Gateway, subscription: str) -> Amount:
 def _against(app: App, db: Connection, claim: Claim, policy: Policy, step: Step) -> str:
     """Why this customer hears nothing from us now, in whatever arm; empty when nothing speaks against it."""
     name = claim.customer or ""
-    if plan.stripes_own(app, step):
-        return "Stripe itself sends this message (stripe_sends)"
+    if because := plan.stripes_own(app, claim.owner, step):
+        return because
     if plan.with_open_case(db, claim.owner, [name]):
         return "a payment of this customer has failed already"
     table = ahead_warning

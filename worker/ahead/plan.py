@@ -90,17 +90,19 @@ def off(app: App, owner: Owner) -> str:
         return "no Stripe key is configured"
     if links.base_of(app.settings) is None:
         return "there is no page for the customer: set link_secret, and public_url in https"
-    return "" if steps_of(app, policy) else "Stripe itself sends all of these messages (stripe_sends)"
+    return "" if steps_of(app, owner, policy) else "Stripe itself sends all of these messages (stripe_sends)"
 
 
-def steps_of(app: App, policy: Policy) -> tuple[Step, ...]:
+def steps_of(app: App, owner: Owner, policy: Policy) -> tuple[Step, ...]:
     """The kinds of warnings that the policy wants and that Stripe does not send itself."""
-    return tuple(step for step in policy.ahead.steps if not stripes_own(app, step))
+    return tuple(step for step in policy.ahead.steps if not stripes_own(app, owner, step))
 
 
-def stripes_own(app: App, step: Step) -> bool:
-    """Whether the operator said that Stripe sends this message: then ours would be the second."""
-    return STRIPES.get(step) in getattr(app.settings, "stripe_sends", ())
+def stripes_own(app: App, owner: Owner, step: Step) -> str:
+    """Why this message would be the second about the same thing; empty when the operator did not say so."""
+    account = app.settings.account(owner.account, owner.livemode)
+    kind = STRIPES.get(step, "")
+    return f"Stripe mails this itself ({kind})" if kind in getattr(account, "stripe_sends", ()) else ""
 
 
 # ---------------------------------------------------------------- planning
@@ -132,7 +134,7 @@ def _plan_page(app: App, owner: Owner, rows: Sequence[Any]) -> int:
         found = [
             (judged, each)
             for each in stands
-            for step in steps_of(app, policy)
+            for step in steps_of(app, owner, policy)
             if isinstance(judged := due(step, each, policy.ahead, now), Due) and judged.at <= now + LOOK_AHEAD
         ]
         if not found:

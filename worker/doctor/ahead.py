@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from billing.notices.sequence import Step
 from billing.policy import Mode
 from config.policies import BadPolicy
 from config.policies import parse as parse_policy
 from config.policies import read as read_policy
 from worker import links
+from worker.ahead.plan import STRIPES
 from worker.doctor.finding import Answer, Level, Patient
 
 
@@ -32,12 +32,9 @@ def warnings(patient: Patient) -> Iterator[Answer]:
         if alone := [step for step in steps if not policy.ahead.of(step).control]:
             fix = "give [ahead.*] a control group (control = 0.5): what such messages do is disputed"
             yield Level.WARN, f"{name}: no control group for {', '.join(alone)}", fix
-        if Step.CARD_EXPIRING in steps or Step.RENEWAL_COMING in steps:
-            yield from _stripes_own(patient, name)
-
-
-def _stripes_own(patient: Patient, name: str) -> Iterator[Answer]:
-    """Nothing in Stripe's API says which e-mails it sends, so a person has to look."""
-    if not hasattr(patient.settings, "stripe_sends"):
-        said = f"{name}: Stripe can send e-mails about expiring cards and upcoming renewals itself"
-        yield Level.WARN, said, "see that they are off in Stripe (Billing, Customer emails), or switch ours off"
+        told = getattr(account, "stripe_sends", ())
+        if theirs := [step for step in steps if STRIPES.get(step) in told]:
+            yield Level.OK, f"{name}: left to Stripe, which mails them itself: {', '.join(theirs)}", ""
+        elif STRIPES.keys() & set(steps) and (not told or "unknown" in told):
+            said = f"{name}: Stripe can mail about expiring cards and upcoming renewals itself"
+            yield Level.WARN, said, "see that it does not (Stripe: Billing, Customer emails), or switch ours off"

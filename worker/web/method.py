@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sqlalchemy import select
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from billing.notices.compose import STRIPE_HOSTS, Links, safe_link
 from worker import links
+from worker.ahead_tables import ahead_renewal
 from worker.app import App
 from worker.links import Link
 from worker.stripe_gateway import StripeAway, StripeMissing, StripeRefused
@@ -70,10 +72,18 @@ class MethodPage(Pages):
         if gateway is None:
             return ""
         try:
-            url = gateway.portal(link.customer, back, language)
+            url = gateway.portal(link.customer, back, language, home=self._own_method(link))
         except (StripeAway, StripeMissing, StripeRefused):
             return ""
         return safe_link(url, Links(STRIPE_HOSTS, self._app.settings.stripe_api_base))
+
+    def _own_method(self, link: Link) -> bool:
+        """Whether a subscription of this customer is paid with a method of its own, as Checkout leaves it."""
+        table = ahead_renewal
+        own = table.c.own_method.is_not(None) & table.c.renews_at.is_not(None)
+        mine = link.owner.of(table) & (table.c.customer == link.customer) & own
+        with self._app.db.read() as db:
+            return db.execute(select(table.c.subscription).where(mine).limit(1)).first() is not None
 
     def _writer(self, request: Request, link: Link) -> Writer:
         with self._app.db.read() as db:
