@@ -19,7 +19,7 @@ from worker.ahead import plan
 from worker.ahead_tables import ahead_warning
 from worker.app import build
 from worker.broker import NoBell
-from worker.web import method
+from worker.web import method, pay
 from worker.web.server import start_in_thread
 
 LADDER = (HERE / "ladder.toml").read_text(encoding="utf-8")
@@ -83,7 +83,7 @@ def looking_ahead(database_url: str, folder: Path, ahead: str = ALL_TOLD, **sett
         chosen = settings_for(database_url, sb, folder / "mailbox", **asked).model_copy(update={"web_port": port})
         app = build(chosen, NoBell(), now=sb.clock, sleep=lambda _: None)
         app.policies.load()
-        url, stop = start_in_thread(app, method.routes(app))
+        url, stop = start_in_thread(app, [*pay.routes(app), *method.routes(app)])
         sb.add_endpoint(f"{url}/webhooks/stripe", SECRET)
         try:
             yield Ahead(sb, app, folder / "mailbox")

@@ -82,6 +82,14 @@ def test_test_events_and_other_accounts_are_kept_apart(db: Database) -> None:
     assert known.expires(mine) == "2026-02"
 
 
+def test_a_price_beyond_all_measure_is_kept_without_its_amount(db: Database) -> None:
+    item = replace(SUBSCRIPTION.items[0], unit_amount=str(10**15), quantity=2**31 - 1)
+    with db.begin() as connection:
+        known.learn(connection, SELF, [event(1, SubscriptionSeen(replace(SUBSCRIPTION, items=(item,)), "created"))])
+        (renewal,) = connection.execute(select(ahead_renewal)).all()
+    assert (renewal.amount, renewal.mrr, renewal.renews_at) == (None, None, START + 31 * DAY)
+
+
 @pytest.fixture
 def later(database_url: str, tmp_path: Path) -> Iterator[tuple[Sandbox, App]]:
     """An account that lived before anybody listened: the app has the key, and heard nothing."""

@@ -24,7 +24,7 @@ from billing.events.occurrences import (
     SubscriptionSeen,
     Unreadable,
 )
-from billing.events.reading import Reader
+from billing.events.reading import MAX_MINOR, Reader
 from billing.events.snapshots import Card, PaymentMethod, Subscription
 from billing.events.stripe_objects import customer_id
 from billing.money import MONTHLY, Amount
@@ -68,9 +68,9 @@ class _News:
             "period_end": seen.period_end,
             "renews_at": found.at if found else None,
             "months": found.months if found else 0,
-            "amount": found.amount.minor if found and found.amount else None,
+            "amount": _kept(found.amount) if found else None,
             "currency": seen.currency,
-            "mrr": found.mrr.minor if found and found.mrr else None,
+            "mrr": _kept(found.mrr) if found else None,
             "trial": bool(found and found.trial),
             "own_method": seen.default_payment_method,
         }
@@ -79,6 +79,11 @@ class _News:
     def mover(self, customer: str | None, at: datetime, who: str) -> None:
         if customer and (customer not in self.moved or self.moved[customer][0] <= at):
             self.moved[customer] = (at, who)
+
+
+def _kept(amount: Amount | None) -> int | None:
+    """Minor units that fit into a row; no price list comes near the limit, but anybody may write one."""
+    return amount.minor if amount is not None and amount.minor <= MAX_MINOR else None
 
 
 def _newest(known: dict[str, tuple[datetime, dict[str, Any]]], id: str, at: datetime, row: dict[str, Any]) -> None:
