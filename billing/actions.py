@@ -21,11 +21,11 @@ KEY_PREFIX = "dn1_"
 class Kind(StrEnum):
     RETRY = "retry"  # ask the bank again
     NOTICE = "notice"  # send a message
+    AHEAD = "ahead"  # warn before anything failed
     LOOK = "look"  # read the invoice, to learn what the event did not say
     DEADLINE = "deadline"  # the recovery window ends
     FETCH = "fetch"  # read what a thin event names
     TALK = "talk"  # hand to the team what a customer wrote
-    AHEAD = "ahead"  # warn before anything failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,10 @@ def notice_key(invoice: str, step: str) -> str:
     return f"notice:{invoice}:{step}"
 
 
+def ahead_key(step: str, subject: str) -> str:
+    return f"ahead:{step}:{subject}"
+
+
 def look_key(invoice: str, failed_at: datetime) -> str:
     return f"look:{invoice}:{int(failed_at.timestamp())}"
 
@@ -71,10 +75,6 @@ def fetch_key(event: str) -> str:
 
 def talk_key(words: str) -> str:
     return f"talk:{words}"
-
-
-def ahead_key(step: str, subject: str) -> str:
-    return f"ahead:{step}:{subject}"
 
 
 def idempotency_key(account: str, livemode: bool, invoice: str, n: int) -> str:

@@ -83,10 +83,10 @@ class Policy:
     promise_grace: timedelta = timedelta(days=1)  # after the day that a customer named
     rules: tuple[NetworkRule, ...] = ()  # of the networks; those of the day hold, whatever the policy's version
     retry: Retry = Retry()
+    ahead: Warnings = NONE  # before anything failed; switched off unless the policy says otherwise
     zones: Mapping[str, str] = field(default_factory=dict)  # country -> time zone in which most of its people live
     model: Model | None = None  # the one in use when the question is asked; never stored with the policy
     backup_methods: bool = False  # charge another saved method of the customer once the default one cannot be
-    ahead: Warnings = NONE  # before anything failed; switched off unless the policy says otherwise
 
     @property
     def id(self) -> str:

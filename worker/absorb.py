@@ -37,9 +37,9 @@ def absorb(app: App, db: Connection, owner: Owner, events: Sequence[Event]) -> l
     store.lock(db, owner, [name for event in events if (name := invoice_of(event))])
     policy = app.policies.current(owner.account, owner.livemode)
     cards.learn(db, owner, events, policy.declines, now)
-    ahead.learn(db, owner, events)
     store.keep(db, owner, [fact for fact in map(kept, events) if fact], now)
     store.save_customers(db, owner, [person for event in events if (person := _person(event))], now)
+    ahead.learn(db, owner, events)
     customers = [event.customer for event in events if event.customer]
     cases = store.cases_for_update(db, owner, customers, [i for i in map(invoice_of, events) if i])
     before = dict(cases)

@@ -88,11 +88,11 @@ def _app() -> Iterator[App]:
 
 main.add_typer(options.reports(_app), name="report")
 main.add_typer(ledger_commands.ledger(_app), name="ledger")
+main.add_typer(ahead_commands.ahead(_app), name="ahead")
 main.add_typer(template_commands.templates(_app), name="templates")
 main.add_typer(channel_commands.mail(_app), name="mail")
 main.add_typer(channel_commands.webhooks(_app), name="webhooks")
 main.add_typer(retry_commands.retries(_app), name="retries")
-main.add_typer(ahead_commands.ahead(_app), name="ahead")
 rehearsal_commands.add(main, _settings, _told)
 
 

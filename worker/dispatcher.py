@@ -52,10 +52,10 @@ class Dispatcher:
             for name, work in (
                 ("dispatcher", lambda: sweep(app, hands)),
                 ("reconciler", lambda: reconcile.run_due(app)),
+                ("ahead", lambda: plan.run_due(app)),
                 ("digest", lambda: digest.send_due(app)),
                 ("outgoing", lambda: outgoing.send_due(app)),
                 ("learner", lambda: refit.run_due(app)),
-                ("ahead", lambda: plan.run_due(app)),
             )
         ]
 

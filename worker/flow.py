@@ -156,9 +156,9 @@ MOST_TRIES = 10
 PERFORM: dict[Kind, Callable[[App, Claim], str]] = {
     Kind.RETRY: charge.perform,
     Kind.NOTICE: notify.perform,
+    Kind.AHEAD: mail.perform,
     Kind.LOOK: look.perform_look,
     Kind.FETCH: look.perform_fetch,
     Kind.DEADLINE: look.perform_deadline,
     Kind.TALK: talk.perform,
-    Kind.AHEAD: mail.perform,
 }

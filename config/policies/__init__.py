@@ -75,9 +75,9 @@ class _File(BaseModel):
     stripe_distance_hours: float = Field(ge=0, le=24 * 30)
     notice_delay_hours: float = Field(ge=0, le=24 * 30)
     after_card_change_minutes: float = Field(ge=0, le=24 * 60)
+    ahead: AheadTable = AheadTable()
     backup_methods: bool = False
     retry: _Retry = _Retry()
-    ahead: AheadTable = AheadTable()
     ladders: dict[DeclineClass, tuple[Days, ...]]
 
     @model_validator(mode="after")
@@ -111,12 +111,12 @@ def parse(body: Mapping[str, Any], where: str) -> Policy:
         min_gap=timedelta(hours=file.min_gap_hours),
         stripe_distance=timedelta(hours=file.stripe_distance_hours),
         after_card_change=timedelta(minutes=file.after_card_change_minutes),
+        ahead=file.ahead.value,
         notice_delay=timedelta(hours=file.notice_delay_hours),
         rules=_rules(),
         retry=file.retry.value,
         zones=zones(),
         backup_methods=file.backup_methods,
-        ahead=file.ahead.value,
     )
 
 
