@@ -14,7 +14,7 @@ from worker.doctor.finding import Answer, Level, Patient
 
 
 def warnings(patient: Patient) -> Iterator[Answer]:
-    """Of accounts that send and whose policy warns."""
+    """Who is warned, of what, and whether somebody else does the same."""
     settings = patient.settings
     for account, name in patient.accounts():
         try:
@@ -23,6 +23,7 @@ def warnings(patient: Patient) -> Iterator[Answer]:
             continue  # the check of the policies says so
         steps = policy.ahead.steps
         if not steps or not Mode(account.mode).sends:
+            yield Level.OK, f"{name}: nobody is warned before a payment fails", ""
             continue
         if links.base_of(settings) is None:
             fix = "set REPRIEVE_LINK_SECRET, and REPRIEVE_PUBLIC_URL in https"
