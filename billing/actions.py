@@ -23,6 +23,7 @@ KEY_PREFIX = "dn1_"
 class Kind(StrEnum):
     RETRY = "retry"  # ask the bank again
     NOTICE = "notice"  # send a message
+    AHEAD = "ahead"  # warn before anything failed
     LOOK = "look"  # read the invoice, to learn what the event did not say
     DEADLINE = "deadline"  # the recovery window ends
     FETCH = "fetch"  # read what a thin event names
@@ -59,6 +60,10 @@ def backup_key(invoice: str, n: int) -> str:
 
 def notice_key(invoice: str, step: str) -> str:
     return f"notice:{invoice}:{step}"
+
+
+def ahead_key(step: str, subject: str) -> str:
+    return f"ahead:{step}:{subject}"
 
 
 def look_key(invoice: str, failed_at: datetime) -> str:

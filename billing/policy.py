@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
+from billing.ahead.warnings import NONE, Warnings
 from billing.assist import EVERYBODY, Assist
 from billing.declines import DeclineClass, DeclineTable
 from billing.ending import LEAVE_ALL, Ending
@@ -86,13 +87,13 @@ class Policy:
     promise_grace: timedelta = timedelta(days=1)  # after the day that a customer named
     rules: tuple[NetworkRule, ...] = ()  # of the networks; those of the day hold, whatever the policy's version
     retry: Retry = Retry()
+    ahead: Warnings = NONE  # before anything failed; switched off unless the policy says otherwise
     zones: Mapping[str, str] = field(default_factory=dict)  # country -> time zone in which most of its people live
     model: Model | None = None  # the one in use when the question is asked; never stored with the policy
     messages: Sequence | None = None  # None: one message after `notice_delay`, and thanks
     home: str | None = None  # country of the merchant's account: which fees of the networks are at stake
     backup_methods: bool = False  # charge another saved method of the customer once the default one cannot be
     assist: Assist = EVERYBODY  # which cases need a person
-
     end: Ending = LEAVE_ALL  # when the window passed without payment
     access: Access | None = None  # what a customer may use meanwhile; None: the policy says nothing of it
 

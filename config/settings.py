@@ -197,6 +197,10 @@ class Settings(ChannelSettings):
         None, description="Time zone of the digest and of its week; reporting_timezone without it."
     )
 
+    experiment_seed: str = Field(
+        "1", max_length=100, description="Draws who is told and who is the control; who was drawn before keeps his arm."
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least important level that is logged."
     )

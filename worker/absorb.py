@@ -21,6 +21,7 @@ from billing.events.snapshots import Customer
 from billing.memory import invoice_of, kept, subscription_of
 from billing.notices.due import Facts
 from worker import cards, entitlement, people, queue_review, store, tidings
+from worker.ahead import known as ahead
 from worker.app import App
 from worker.outbox import Claim
 from worker.store import Owner
@@ -46,6 +47,7 @@ def _absorbed(
     cards.learn(db, owner, events, policy.declines, now)
     store.keep(db, owner, [fact for fact in map(kept, events) if fact], now)
     store.save_customers(db, owner, [person for event in events if (person := _person(event))], now)
+    ahead.learn(db, owner, events)
     customers = [event.customer for event in events if event.customer]
     cases = store.cases_for_update(db, owner, customers, [i for i in map(invoice_of, events) if i])
     before = dict(cases)

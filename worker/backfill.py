@@ -33,6 +33,7 @@ from billing.memory import invoice_of, kept
 from worker import books, store
 from worker import tables as t
 from worker.absorb import absorb
+from worker.ahead import known as ahead
 from worker.app import App
 from worker.store import Owner
 from worker.stripe_gateway import Gateway, StripeMissing, StripeRefused, dated
@@ -41,6 +42,8 @@ from worker.values import event_from_json, from_json, to_json
 EVENTS_KEPT = timedelta(days=30)
 SPARE = timedelta(days=1)  # the last day of events may be gone before its page is read
 COUPONS = "data.discounts.source.coupon"
+PAYS = ("data.invoice_settings.default_payment_method", "data.default_source")  # what the customer is charged with
+OWN = "data.default_payment_method"
 BOOKS = "books"  # the last stage, after those of Stripe's lists
 
 Page = list[dict[str, Any]]
@@ -298,6 +301,7 @@ def _customers(work: Run, db: Connection, page: Page, seen: datetime) -> None:
     events = [event for thing in page for event in work.historian.customer(thing)]
     store.save_customers(db, work.owner, _people(events), seen)
     learn(work, db, [event for event in events if kept(event)])
+    ahead.read(db, work.owner, page, seen)
 
 
 def _invoices(work: Run, db: Connection, page: Page, seen: datetime) -> None:
@@ -337,6 +341,7 @@ def _subscriptions(work: Run, db: Connection, page: Page, seen: datetime) -> Non
         for event in work.historian.subscription(thing, by_subscription[str(thing["id"])], work.prices, seen)
     ]
     learn(work, db, told)
+    ahead.read(db, work.owner, page, seen)
 
 
 def _bills(db: Connection, owner: Owner, column: Any, wanted: Iterable[str]) -> list[Billed]:
@@ -377,7 +382,7 @@ def _first_failures(db: Connection, owner: Owner, invoices: Sequence[str]) -> di
 
 STAGES = (
     Stage("events", "/v1/events", {}, _as_it_is, _events),
-    Stage("customers", "/v1/customers", {"expand[]": ["data.discount.source.coupon"]}, _as_it_is, _customers),
+    Stage("customers", "/v1/customers", {"expand[]": ["data.discount.source.coupon", *PAYS]}, _as_it_is, _customers),
     Stage("invoices", "/v1/invoices", {"expand[]": [COUPONS]}, _whole_invoices, _invoices),
     Stage(
         "invoice_payments",
@@ -386,7 +391,7 @@ STAGES = (
         _as_it_is,
         _payments,
     ),
-    Stage("subscriptions", "/v1/subscriptions", {"status": "all", "expand[]": [COUPONS]}, _priced, _subscriptions),
+    Stage("subscriptions", "/v1/subscriptions", {"status": "all", "expand[]": [COUPONS, OWN]}, _priced, _subscriptions),
     Stage("open invoices", "/v1/invoices", {"status": "open"}, _as_it_is, _open_invoices),
 )
 NAMES = (*(stage.name for stage in STAGES), BOOKS)

@@ -21,6 +21,7 @@ from worker import (
     template_commands,
     token_commands,
 )
+from worker.ahead import commands as ahead_commands
 from worker.rehearsal import commands as rehearsal_commands
 from worker.reports import options
 
@@ -97,6 +98,7 @@ def _app() -> Iterator[App]:
 
 main.add_typer(options.reports(_app), name="report")
 main.add_typer(ledger_commands.ledger(_app), name="ledger")
+main.add_typer(ahead_commands.ahead(_app), name="ahead")
 main.add_typer(template_commands.templates(_app), name="templates")
 main.add_typer(channel_commands.mail(_app), name="mail")
 main.add_typer(channel_commands.webhooks(_app), name="webhooks")

@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from worker import books, digest, flow, outgoing, queue_review, reconcile, refit
+from worker.ahead import plan
 from worker.app import App
 from worker.db import is_outage
 from worker.metrics import SWEEP_FINDS
@@ -52,6 +53,7 @@ class Dispatcher:
             for name, work in (
                 ("dispatcher", lambda: sweep(app, hands)),
                 ("reconciler", lambda: reconcile.run_due(app)),
+                ("ahead", lambda: plan.run_due(app)),
                 ("digest", lambda: digest.send_due(app)),
                 ("outgoing", lambda: outgoing.send_due(app)),
                 ("learner", lambda: refit.run_due(app)),

@@ -23,6 +23,7 @@ from billing.actions import Action, Kind, fetch_key
 from billing.events import ChargeDisputed, Event, Unreadable, from_stripe, to_fetch
 from worker import charge, ending, entitlement_turn, inbox, look, notify, outbox, queue_settle, store, talk
 from worker.absorb import absorb
+from worker.ahead import mail
 from worker.app import App
 from worker.db import is_outage
 from worker.inbox import End, Kept
@@ -155,6 +156,7 @@ MOST_TRIES = 10
 PERFORM: dict[Kind, Callable[[App, Claim], str]] = {
     Kind.RETRY: charge.perform,
     Kind.NOTICE: notify.perform,
+    Kind.AHEAD: mail.perform,
     Kind.LOOK: look.perform_look,
     Kind.FETCH: look.perform_fetch,
     Kind.DEADLINE: look.perform_deadline,

@@ -27,6 +27,7 @@ from worker.store import Owner
 from worker.tables import audit
 
 PATH = "/pay/"
+METHOD_PATH = "/method/"  # to the page on which only the payment method is changed: nothing is owed yet
 MOST_USES = 200  # acts through one link; a person needs a handful
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
@@ -59,7 +60,14 @@ def allowed(settings: Settings) -> Links:
 
 
 def for_customer(
-    db: Connection, settings: Settings, owner: Owner, customer: str | None, message: str, now: datetime
+    db: Connection,
+    settings: Settings,
+    owner: Owner,
+    customer: str | None,
+    message: str,
+    now: datetime,
+    *,
+    path: str = PATH,
 ) -> str | None:
     """The link to this customer's page for one message, made on first use; None where links cannot be made."""
     base = base_of(settings)
@@ -76,7 +84,7 @@ def for_customer(
         "used": 0,
     }
     db.execute(store.insert(db, recovery_link).on_conflict_do_nothing(), row)
-    return f"{base}{PATH}{token}"
+    return f"{base}{path}{token}"
 
 
 def find(db: Connection, token: str, now: datetime) -> Link | None:

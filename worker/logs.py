@@ -35,7 +35,7 @@ _SECRETS = re.compile(
     r"|(?<=://)[^\s/@]*:[^\s/@]*(?=@)"
     r"|(?<=_secret_)\w+"
     r"|\bv1=[0-9a-f]{64}\b"
-    r"|(?<=/pay/)[\w-]{43}"  # a link to the recovery page
+    r"|(?<=/pay/)[\w-]{43}|(?<=/method/)[\w-]{43}"  # a link to the recovery page, or of a warning
     r"|\brp_[\w-]{43}",  # a token of the API
     re.IGNORECASE,
 )

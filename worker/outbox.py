@@ -24,7 +24,7 @@ from worker.switch import stopped_here
 from worker.tables import action, recovery_case
 
 IS_OPEN = "action.state in ('waiting', 'claimed', 'sending')"
-STOPPABLE = (Kind.RETRY.value, Kind.NOTICE.value, Kind.END.value)
+STOPPABLE = (Kind.RETRY.value, Kind.NOTICE.value, Kind.AHEAD.value, Kind.END.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +159,11 @@ def postpone(db: Connection, claim: Claim, wait: timedelta, because: str, now: d
     )
     if db.execute(later).rowcount != 1:
         raise Lost(claim.key)
+
+
+def not_sent(db: Connection, claim: Claim) -> None:
+    """Take the intent back, as after a mail server certainly did not take the message."""
+    db.execute(update(action).where(mine(claim)).values(state="claimed"))
 
 
 def waiting(db: Connection, now: datetime) -> int:

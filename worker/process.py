@@ -49,9 +49,9 @@ def web(settings: Settings) -> None:
 
 def _pages(app: App) -> list[BaseRoute]:
     """What people see: the operator's pages and the customer's."""
-    from worker.web import dashboard, message_pages, pay
+    from worker.web import dashboard, message_pages, method, pay
 
-    return [*dashboard.routes(app), *message_pages.routes(app), *pay.routes(app)]
+    return [*dashboard.routes(app), *message_pages.routes(app), *pay.routes(app), *method.routes(app)]
 
 
 def worker(settings: Settings, metrics_port: int | None = None) -> None:

@@ -214,18 +214,29 @@ class Gateway:
         )
         return invoice_read(found, payments.get("data", []))
 
-    def portal(self, customer: str, back: str, locale: str) -> str:
-        """A short-lived page of Stripe's on which the customer gives a new payment method, and then comes `back`."""
+    def portal(self, customer: str, back: str, locale: str, *, home: bool = False) -> str:
+        """A short-lived page of Stripe's on which the customer gives a new payment method, and then comes `back`.
+
+        That method becomes the customer's default. `home` is the portal's first page, with all subscriptions: one that
+        has a method of its own is not paid with the default, and its method is changed there.
+        """
         flow = {
             "type": "payment_method_update",
             "after_completion": {"type": "redirect", "redirect": {"return_url": back}},
         }
-        asked = {"customer": customer, "return_url": back, "locale": locale, "flow_data": flow}
+        asked = {"customer": customer, "return_url": back, "locale": locale, **({} if home else {"flow_data": flow})}
         made = self._ask(
             "billing_portal",
             lambda: self._client.v1.billing_portal.sessions.create(cast(PortalParams, asked)),
         )
         return str(made.get("url") or "")
+
+    def preview(self, subscription: str) -> Mapping[str, Any]:
+        """The invoice that the next renewal will make, as far as is known today; it makes none."""
+        return self._ask(
+            "invoices/create_preview",
+            lambda: self._client.v1.invoices.create_preview({"subscription": subscription}),
+        )
 
     def saved_cards(self, customer: str) -> list[PaymentMethod]:
         """The cards that Stripe keeps for a customer, newest first."""

@@ -17,7 +17,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import Integer
 
-from worker import assist_tables as _of_the_queue  # noqa: F401  # they belong to the same metadata
+from worker import ahead_tables as _of_ahead  # noqa: F401  # they belong to the same metadata
+from worker import assist_tables as _of_the_queue  # noqa: F401
 from worker import channel_tables as _of_channels  # noqa: F401
 from worker import consent_tables as _of_consent  # noqa: F401
 from worker import link_tables as _of_links  # noqa: F401

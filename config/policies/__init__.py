@@ -18,6 +18,7 @@ from billing.policy import Mode, Policy, Retry, Strategy
 from billing.retry.rules import NetworkRule
 from config.network_rules import BadNetworkRules, network_rules
 from config.policies.access import AccessTable
+from config.policies.ahead import AheadTable
 from config.policies.assist import AssistTable
 from config.policies.ending import EndTable
 from config.policies.messages import Messages
@@ -78,6 +79,7 @@ class _File(BaseModel):
     stripe_distance_hours: float = Field(ge=0, le=24 * 30)
     notice_delay_hours: float | None = Field(None, ge=0, le=24 * 30)  # of a policy without [messages]
     after_card_change_minutes: float = Field(ge=0, le=24 * 60)
+    ahead: AheadTable = AheadTable()
     backup_methods: bool = False
     retry: _Retry = _Retry()
     messages: Messages | None = None
@@ -131,6 +133,7 @@ def parse(body: Mapping[str, Any], where: str) -> Policy:
         after_card_change=timedelta(minutes=file.after_card_change_minutes),
         notice_delay=file.first_message,
         messages=file.messages.value if file.messages else None,
+        ahead=file.ahead.value,
         rules=_rules(),
         retry=file.retry.value,
         zones=zones(),

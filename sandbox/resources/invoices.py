@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from sandbox import collection, errors, payments
-from sandbox.invoicing import add_pending, new_discount, new_invoice, total_up
+from sandbox.invoicing import add_item_lines, add_line, add_pending, new_discount, new_invoice, total_up
 from sandbox.params import Params
 from sandbox.resources.customers import live, merged
 from sandbox.resources.payment_methods import materialize
 from sandbox.routes import PAGING, Route, retrieving
-from sandbox.store import Obj, Page
+from sandbox.store import Obj, Page, snapshot, thaw
 from sandbox.world import World
 
 
@@ -36,6 +36,25 @@ def create(world: World, params: Params) -> Obj:
     world.events.emit("invoice.created", invoice)
     if invoice["auto_advance"]:
         collection.plan_finalizing(world, invoice)
+    return invoice
+
+
+def preview(world: World, params: Params) -> Obj:
+    """The invoice of the next renewal, as if the period ended now; nothing is left of it afterwards."""
+    subscription = thaw(snapshot(world.store.get("subscription", params.need("subscription"), "subscription")))
+    if subscription["status"] in ("canceled", "incomplete_expired") or subscription["cancel_at_period_end"]:
+        raise errors.refused("No upcoming invoices for customer", "invoice_upcoming_none")
+    customer = world.store.get("customer", subscription["customer"])
+    balance = customer["balance"]
+    invoice = new_invoice(world, customer, subscription["currency"], "upcoming", subscription)
+    add_item_lines(world, invoice, subscription)
+    for item in world.store.newest("invoiceitem"):
+        if item["customer"] == customer["id"] and item["invoice"] is None and item["currency"] == invoice["currency"]:
+            period = (item["period"]["start"], item["period"]["end"])
+            add_line(world, invoice, item["amount"], "Item", None, period=period, quantity=1, subscription=None)
+    total_up(world, invoice)
+    customer["balance"] = balance
+    world.store.remove(invoice)
     return invoice
 
 
@@ -173,6 +192,7 @@ CREATE = f"{FIELDS} customer subscription currency pending_invoice_items_behavio
 LIST = f"{PAGING} customer subscription status collection_method due_date"
 ROUTES = [
     Route("POST", "/v1/invoices", create, CREATE),
+    Route("POST", "/v1/invoices/create_preview", preview, "subscription"),
     Route("GET", "/v1/invoices", listing, LIST),
     Route("GET", "/v1/invoices/{}", retrieving("invoice")),
     Route("POST", "/v1/invoices/{}", update, FIELDS),

@@ -98,11 +98,11 @@ def test_every_shipped_text_can_be_written_for_every_sample() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('title = "Your card expires soon"\n', "", "en.toml: [card_expiring] title: is missing"),
+        ('title = "Please check your card"\n', "", "en.toml: [card_expiring] title: is missing"),
         ("[ended]\n", "[finished]\n", "en.toml: [ended]: is missing"),
-        ('title = "Your card expires soon"', 'titel = "x"', "en.toml: [card_expiring]: titel: is not a part of it"),
-        ('title = "Your card expires soon"', 'title = " "', "[card_expiring]: title: must be a text that is not empty"),
-        ('title = "Your card expires soon"', "title = 7", "[card_expiring]: title: must be a text that is not empty"),
+        ('title = "Please check your card"', 'titel = "x"', "en.toml: [card_expiring]: titel: is not a part of it"),
+        ('title = "Please check your card"', 'title = " "', "[card_expiring]: title: must be a text that is not empty"),
+        ('title = "Please check your card"', "title = 7", "[card_expiring]: title: must be a text that is not empty"),
         ("[reason.funds]", "[reason.money]", "[reason.money]: there is no message, reason or set of words"),
         ("[reminder.overdue]", "[recovered.overdue]", "[recovered.overdue]: there is no message, reason or set"),
         ("[words]", "words = ", "en.toml: "),

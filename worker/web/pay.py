@@ -54,6 +54,8 @@ def routes(app: App) -> list[BaseRoute]:
 class Pages:
     """What the routes answer with."""
 
+    path = links.PATH
+
     def __init__(self, app: App, gate: Gate | None = None) -> None:
         self._app, self._gate = app, gate or Gate()
         self._templates = jinja2.Environment(
@@ -117,7 +119,7 @@ class Pages:
 
     async def act(self, request: Request) -> Response:
         """Do what a button says, then send the browser back to look, or on to Stripe."""
-        form = await _form(request)
+        form = await form_of(request)
         return await run_in_threadpool(self._act, request, form)
 
     def _act(self, request: Request, form: Mapping[str, str] | None) -> Response:
@@ -138,7 +140,7 @@ class Pages:
     def _address(self, token: str, language: str | None, said: str) -> str:
         query = {"lang": language if language in page.languages() else None, "said": said}
         told = urlencode({name: value for name, value in query.items() if value})
-        base = f"{links.base_of(self._app.settings)}{links.PATH}{token}"
+        base = f"{links.base_of(self._app.settings)}{self.path}{token}"
         return base + (f"?{told}" if told else "") + ("#said" if said else "")
 
     def _to(self, url: str) -> Response:
@@ -178,7 +180,7 @@ def tongue_asked(request: Request, default: str) -> Tongue:
     return tongue_of([*(tag for tag in asked if _WANTED.fullmatch(tag)), default])
 
 
-async def _form(request: Request) -> dict[str, str] | None:
+async def form_of(request: Request) -> dict[str, str] | None:
     """The fields of a small form, the first of each name; None for anything else."""
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
         return None
