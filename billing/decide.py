@@ -122,11 +122,11 @@ def plan(case: RecoveryCase, policy: Policy, now: datetime) -> tuple[Action, ...
 def _notices(case: RecoveryCase, policy: Policy, wait: Wait, now: datetime) -> list[Due]:
     """The messages to send; those that ask for money wait for a near attempt, and for the day that was promised."""
     held = held_until(case, policy)
-    found = clear_of_attempts(due_notices(case, policy.notice_delay, now), case, wait.until)
-    if held is None:
-        return list(found)
-    later = (due._replace(at=max(due.at, held)) if due.step in ASKING else due for due in found)
-    return [due for due in later if due.step not in ASKING or due.at < case.deadline]
+    found = due_notices(case, policy.notice_delay, now)
+    if held is not None:
+        later = [due._replace(at=max(due.at, held)) if due.step in ASKING else due for due in found]
+        found = tuple(due for due in later if due.step not in ASKING or due.at < case.deadline)
+    return list(clear_of_attempts(found, case, wait.until))
 
 
 def _foretold(wait: Wait) -> dict[str, str | int]:

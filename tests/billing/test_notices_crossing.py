@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 
 from billing.actions import Action, Kind
-from billing.events.occurrences import Answer
+from billing.events.occurrences import Answer, Promised
 from billing.notices.crossing import CLEAR
-from tests.billing.stories import BUSY, DAY, DAY0, HOUR, OWN, answered, charge_failed, failed, live, paid, seen
+from tests.billing.stories import BUSY, DAY, DAY0, HOUR, OWN, answered, charge_failed, event, failed, live, paid, seen
 
 MINUTE = timedelta(minutes=1)
 # The first message of this policy is due a day after the failure, and so is the first retry after trouble at the bank.
@@ -58,3 +58,12 @@ def test_a_message_never_misses_the_deadline_by_it() -> None:
     _, actions = live(story, policy=replace(OWN, notice_delay=last), now=DAY0 + HOUR)
     (message,) = due(actions, Kind.NOTICE)
     assert message.due_at == DAY0 + last
+
+
+def test_a_message_that_waited_for_a_promised_day_keeps_clear_too() -> None:
+    # The customer promised the first day; Stripe's own attempt stands five minutes behind the end of the wait
+    held = DAY0 + DAY + OWN.promise_grace
+    story = [failed(0, next_payment_attempt=held + 5 * MINUTE), event(Promised("in_1", DAY0 + DAY), 0.5)]
+    _, actions = live(story)
+    (message,) = due(actions, Kind.NOTICE)
+    assert message.due_at == held + 5 * MINUTE + CLEAR
