@@ -195,7 +195,7 @@ def test_a_model_that_no_longer_keeps_its_word_is_seen(small: App, told_each: in
     with small.db.begin() as db:
         attempts_that_were_told(db, 200, told_each, paid)
     assert [found for found, _ in findings(small)] == [level]
-    said = f"{told_each / 10:.1f} % were expected to pay, {paid / 2:.1f} % did; 1 were made at another hour"
+    said = f"{told_each / 10:.1f} % were expected to pay, {paid / 2:.1f} % did; 1 made at another hour"
     assert said in told(small)
 
 

@@ -103,6 +103,20 @@ def test_a_changed_plan_moves_what_waits_and_leaves_what_was_begun(app: App) -> 
     assert actions(app)[RETRY] == "cancelled"
 
 
+def test_a_reason_that_changed_while_its_time_did_not_is_the_one_that_is_shown(app: App) -> None:
+    told(app, failed(0, decline=FUNDS))
+    plan = live([failed(0, decline=FUNDS)], OWN, DAY0)[1]
+    with app.db.begin() as db:
+        store.plan_actions(
+            db,
+            SELF,
+            {"in_1": (case(app), tuple(replace(each, because="by now another reason") for each in plan))},
+            DAY0,
+        )
+        found = db.scalars(select(t.action.c.because).where(t.action.c.state == "waiting")).all()
+    assert set(found) == {"by now another reason"}
+
+
 def test_what_was_cancelled_can_wait_again_and_what_was_done_cannot(app: App) -> None:
     told(app, failed(0, decline=FUNDS))
     plan = live([failed(0, decline=FUNDS)], OWN, DAY0)[1]
