@@ -130,7 +130,13 @@ def weighed(
     """
     ours = (wait or next_attempt(case, policy, now)).until if case.live else None
     tries = [at for at in (ours, case.stripe_next_attempt) if at and at + AFTER_TRY >= now]
-    facts = replace(facts, held_until=held_until(case, policy), next_try=min(tries, default=None))
+    back, over = case.method_changed_at, case.closed_at
+    facts = replace(
+        facts,
+        held_until=held_until(case, policy),
+        next_try=min(tries, default=None),
+        rescued_at=back if back and over and back > over else None,
+    )
     return weigh(case, policy.sequence, facts, now)
 
 
