@@ -241,3 +241,15 @@ def test_no_secret_is_ever_shown(examine: Examine) -> None:
     told = repr(findings)
     for secret in ("hunter22", "51Abc0123hidden", SIGNING):
         assert secret not in told
+
+
+def test_what_a_sequence_needs_and_does_not_find_is_named(examine: Examine, tmp_path: Path) -> None:
+    said = {finding.said for finding in examine(MODE="notify") if finding.name == "sequences"}
+    assert any("merges open invoices into one message, and there is no page" in each for each in said)
+    assert any("nobody beside the address at Stripe" in each for each in said)
+    file = tmp_path / "contacts.csv"
+    file.write_text("customer,email,role\ncus_1,ada@acme.example,boss\n")
+    [wrong] = [each for each in examine(MODE="notify", CONTACTS_CSV=str(file)) if each.name == "sequences"]
+    assert (wrong.level, "line 2, column role" in wrong.said) == (Level.FAIL, True)
+    [quiet] = [each for each in examine(MODE=None, CONTACTS_CSV=None) if each.name == "sequences"]
+    assert quiet.level is Level.OK

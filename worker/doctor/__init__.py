@@ -18,7 +18,7 @@ from config.settings import BadSettings, load
 from worker import logs
 from worker.app import wall_clock
 from worker.db import Database
-from worker.doctor import accounts, machine, messages, retries, waiting
+from worker.doctor import accounts, machine, messages, retries, sequences, waiting
 from worker.doctor.finding import Answer, Check, Finding, Level, Patient
 from worker.stripe_gateway import Gateways
 
@@ -88,6 +88,7 @@ CHECKS: dict[str, Check] = {
     "mail": messages.mail,
     "templates": messages.templates,
     "policies": messages.policies,
+    "sequences": sequences.sequences,
     "kill switch": waiting.kill_switch,
     "leftovers": waiting.leftovers,
     "decline codes": waiting.codes,
