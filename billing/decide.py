@@ -32,7 +32,7 @@ from billing.evidence import learn
 from billing.notices.due import AFTER_TRY, Due, Facts, Passed, weigh
 from billing.notices.sequence import Via
 from billing.policy import Policy
-from billing.retry.schedule import ASKED, Wait, held_until, next_attempt
+from billing.retry.schedule import Wait, held_until, next_attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,15 +153,14 @@ def weighed(
     """
     ours = (wait or next_attempt(case, policy, now)).until if case.live else None
     tries = [at for at in (ours, case.stripe_next_attempt) if at and at + AFTER_TRY >= now]
-    late = rescued_at(case, policy.end)
-    facts = replace(facts, held_until=held_until(case, policy), next_try=min(tries, default=None), rescued_at=late)
-    return tuple(_asked(case, each) for each in weigh(case, policy.sequence, facts, now))
-
-
-def _asked(case: RecoveryCase, each: Due | Passed) -> Due | Passed:
-    """A message that a person asked for is due at once."""
-    at = case.operator.notice_at(each.step) if isinstance(each, Due) else None
-    return each._replace(at=min(each.at, at), because=ASKED) if isinstance(each, Due) and at else each
+    facts = replace(
+        facts,
+        held_until=held_until(case, policy),
+        next_try=min(tries, default=None),
+        rescued_at=rescued_at(case, policy.end),
+        asked=case.operator.notices,
+    )
+    return weigh(case, policy.sequence, facts, now)
 
 
 def _told(due: Due) -> dict[str, str | int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+ASKED = "an operator asked for it"
 ASKED_FOR = timedelta(days=1)  # a retry that nobody could make in this time is not what was asked for any more
 
 

@@ -28,7 +28,6 @@ from worker.tables import action, notice
 
 MERGE_WITHIN = timedelta(hours=12)  # messages so near each other are one
 WAIT = timedelta(minutes=5)
-NOW = "now"  # in an action's detail: an operator wants it sent at once
 MERGES = "merges"  # in an action's detail: keys of the messages that this one stands for
 ASKED = ("accepted", "unknown", "handing_over")  # states of a message that may have reached somebody, or is about to
 
@@ -90,18 +89,15 @@ def standing(app: App, db: Connection, claim: Claim) -> Go | Later | Never:
     found = next((each for each in weighed(case, policy, now, facts) if each.step == label), None)
     if found is None or isinstance(found, Passed):
         return Never(found.because if found else f"the policy has no message {label}")
-    asked = NOW in claim.detail
-    if found.at > now and not asked:
+    if found.at > now:
         return Later(found.at, found.because)
     go = Go(case, policy, found)
     if not policy.sequence.merge or links.base_of(app.settings) is None or found.via is Via.CHAT:
         return go
-    return _merged(app, db, claim, go, cases, asked)
+    return _merged(app, db, claim, go, cases)
 
 
-def _merged(
-    app: App, db: Connection, claim: Claim, go: Go, cases: dict[str, RecoveryCase], asked: bool
-) -> Go | Later | Never:
+def _merged(app: App, db: Connection, claim: Claim, go: Go, cases: dict[str, RecoveryCase]) -> Go | Later | Never:
     """The same with what falls together with it; Later when a more urgent message is about to be said."""
     now, alike = app.now(), next((group for group in ALIKE if go.due.template in group), frozenset[Step]())
     near = [case for case in cases.values() if case is not go.case and _belongs(app, case, go)]
@@ -112,7 +108,7 @@ def _merged(
         if _template(row) in alike and _same_way(row, go.due)
     ]
     urgent = [row for row in rows if _urgency(_template(row)) > _urgency(go.due.template)]
-    if not asked and any(row.due_at <= now and row.tries == 0 for row in urgent):
+    if not go.due.asked and any(row.due_at <= now and row.tries == 0 for row in urgent):
         return Later(now + WAIT, "a more urgent message to the same person comes first")
     ends = [row for row in rows if row not in urgent]
     speaking = {row.invoice for row in ends} if go.due.template not in URGENCY else {case.invoice for case in near}
@@ -191,7 +187,7 @@ def too_often(db: Connection, claim: Claim, go: Go, recipient: str, now: datetim
     ).all()
     if any(row.state == "handing_over" and row.at > now - timedelta(hours=1) for row in rows):
         return Later(now + WAIT, "another message to the same person is being handed over")
-    if sequence.at_most and len(rows) >= sequence.at_most and NOW not in claim.detail:
+    if sequence.at_most and len(rows) >= sequence.at_most and not go.due.asked:
         days = sequence.per / timedelta(days=1)
         because = f"{len(rows)} messages reached this address within {days:g} days"
         return Later(rows[-sequence.at_most].at + sequence.per, because)

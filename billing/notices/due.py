@@ -35,6 +35,7 @@ from billing.notices.sequence import (
     span,
     track_of,
 )
+from billing.operator import ASKED
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -44,7 +45,7 @@ TOO_LATE = timedelta(days=3)  # later thanks, or a later farewell, would puzzle 
 
 
 class Due(NamedTuple):
-    """`step` is the label of this one message, `template` what it says as things stand."""
+    """`step` is the label of this one message, `template` what it says as things stand. `asked`: for by a person."""
 
     step: str
     at: datetime
@@ -52,6 +53,7 @@ class Due(NamedTuple):
     template: Step = Step.PAYMENT_FAILED
     via: Via = Via.EMAIL
     to: str = ""
+    asked: bool = False
 
 
 class Passed(NamedTuple):
@@ -71,7 +73,8 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a case does not know itself. `held_until`: the promised day and its grace; `next_try`: ours or Stripe's."""
+    """What a case does not know itself. `held_until`: the promised day and its grace; `next_try`: ours or Stripe's;
+    `rescued_at`: a payment method came after the end; `asked`: messages that a person wants at once, and since when."""
 
     zone: tzinfo = UTC
     country: str | None = None
@@ -79,7 +82,8 @@ class Facts:
     engaged_at: datetime | None = None
     held_until: datetime | None = None
     next_try: datetime | None = None
-    rescued_at: datetime | None = None  # a payment method was brought soon after the case was lost
+    rescued_at: datetime | None = None
+    asked: tuple[tuple[str, datetime], ...] = ()
 
 
 def due_notices(case: RecoveryCase, sequence: Sequence, facts: Facts, now: datetime) -> tuple[Due, ...]:
@@ -105,9 +109,16 @@ class _Weighing:
         self.silent_until = max(filter(None, (case.failed_at + waits, facts.held_until)))
 
     def all(self) -> tuple[Due | Passed, ...]:
-        found = list(self._answers())
+        found = [self._asked(each) for each in self._answers()]
         due = sorted((each for each in found if isinstance(each, Due)), key=lambda each: (each.at, each.step))
         return (*due, *(each for each in found if isinstance(each, Passed)))
+
+    def _asked(self, answer: Due | Passed) -> Due | Passed:
+        """A message that a person wants at once is due since then, whatever the hour."""
+        at = dict(self.facts.asked).get(answer.step)
+        if at is None or isinstance(answer, Passed):
+            return answer
+        return answer._replace(at=min(answer.at, at), because=ASKED, asked=True)
 
     def _answers(self) -> Iterator[Due | Passed]:
         asking: dict[str, list[tuple[datetime, Planned, Via, str]]] = {}

@@ -13,13 +13,13 @@ from datetime import datetime
 
 from billing.case import NO_SILENT_RETRY, RecoveryCase
 from billing.declines import DeclineClass
+from billing.operator import ASKED
 from billing.policy import SENTENCES, Mode, Policy, Strategy
 from billing.retry.learned import Plan, planned
 from billing.retry.limits import case_ruling
 from billing.retry.rules import Effect, Never, NotBefore, Ruling
 from billing.words import are, counted, span
 
-ASKED = "an operator asked for it"
 NO_BACKUP = "no-other-saved-method"  # stands where a rule's name would
 
 

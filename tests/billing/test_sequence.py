@@ -239,9 +239,18 @@ def test_who_ends_the_subscription_himself_hears_nothing_more() -> None:
 
 def test_a_card_that_comes_after_the_end_is_answered_once() -> None:
     lost = settle(replace(CASE, ended_at=DAY0 + 20 * DAY))
-    assert "rescue" not in due(replace(lost, method_changed_at=DAY0 + 2 * DAY), now=DAY0 + 20 * DAY)
-    late = replace(lost, method_changed_at=DAY0 + 22 * DAY)
-    assert due(late, now=DAY0 + 22 * DAY)["rescue"] == DAY0 + 22 * DAY + HOUR
+    assert "rescue" not in due(lost, now=DAY0 + 20 * DAY)
+    rescued = Facts(rescued_at=DAY0 + 22 * DAY)
+    assert due(lost, facts=rescued, now=DAY0 + 22 * DAY)["rescue"] == DAY0 + 22 * DAY + HOUR
+
+
+def test_a_message_that_a_person_asks_for_is_due_at_once_unless_nothing_may_be_said() -> None:
+    sequence, now = replace(SEQUENCE, quiet=(20, 10)), DAY0 + HOUR
+    asked = Facts(asked=(("second", now),))
+    found = next(each for each in due_notices(CASE, sequence, asked, now) if each.step == "second")
+    assert (found.at, found.asked) == (now, True)
+    held = replace(CASE, state=State.HELD)
+    assert "second" not in due(held, sequence, asked, now)
 
 
 # ---------------------------------------------------------------- to whom, and by which way

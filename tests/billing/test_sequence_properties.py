@@ -113,7 +113,7 @@ class Worker:
         self.case = settle(learn(self.case, new, self.policy))
 
 
-@settings(max_examples=60)
+@settings(max_examples=100)
 @given(
     name=st.sampled_from(sorted(POLICIES)), history=HISTORIES, facts=FACTS, every=st.sampled_from([2 * HOUR, 7 * HOUR])
 )
@@ -131,7 +131,8 @@ def test_no_history_makes_a_sequence_say_what_it_must_not(
             assert case.live
             assert case.state not in SILENT
             assert at < case.deadline
-            assert at >= case.failed_at + policy.sequence.silent
+            # Only the customer's own word is spoken of before the silent time has passed.
+            assert template is Step.PROMISE_REMINDER or at >= case.failed_at + policy.sequence.silent
         else:
             wanted = State.RECOVERED if template is Step.RECOVERED else State.LOST
             assert case.state is wanted
@@ -144,7 +145,7 @@ def test_no_history_makes_a_sequence_say_what_it_must_not(
         assert first is not Step.REMINDER, "a reminder reminds of something"
 
 
-@settings(max_examples=60)
+@settings(max_examples=100)
 @given(name=st.sampled_from(sorted(POLICIES)), history=HISTORIES, facts=FACTS, data=st.data())
 def test_events_in_any_order_end_in_the_same_plan(
     name: str, history: list[Event], facts: Facts, data: st.DataObject

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import update
 
 from billing.case import State
 from billing.events.occurrences import ChargeDisputed, Event
@@ -20,7 +21,7 @@ from tests.journeys.sequences import outcomes, policies, readers, said, steps, w
 from tests.journeys.test_recovery import renewal_fails
 from tests.page.conftest import paying_world
 from tests.world import DAY, HOUR, SELF, START, World, world
-from worker import consent, suppression
+from worker import consent, in_app, suppression
 from worker import tables as t
 from worker.absorb import absorb
 from worker.channels import Channel, Handed, Message, Outcome
@@ -209,6 +210,35 @@ def test_without_a_page_that_shows_them_all_each_invoice_has_its_message(sqlite_
         assert steps(w) == ["first", "first"]
 
 
+class Dying:
+    """A process that ends while the server has the message."""
+
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+
+    def send(self, message: Message) -> Handed:
+        self.sent.append(message)
+        raise RuntimeError("killed here")
+
+
+def test_a_crash_while_one_message_stands_for_two_sends_neither_again(database_url: str, tmp_path: Path) -> None:
+    folder = policies(tmp_path, "merge = true\n")
+    with paying_world(database_url, tmp_path, policy_dir=folder, **MINE) as w:
+        _, invoices = two_fail(w)
+        dying, box = Dying(), Box()
+        with_channels(w, email=dying)
+        w.sb.advance(START + 33 * DAY)
+        while not dying.sent:
+            w.settle()
+        with_channels(w, email=box)
+        with w.app.db.begin() as db:  # the lease of the dead owner ends
+            db.execute(update(t.action).where(t.action.c.state == "sending").values(lease_until=START))
+        w.settle()
+        assert [row.state for row in w.rows(t.notice)] == ["unknown"]
+        assert box.sent == []
+        assert sorted(str(w.case(invoice).notice("first")) for invoice in invoices) == ["merged", "unknown"]
+
+
 def test_of_two_messages_that_fall_together_the_more_urgent_is_said(sqlite_url: str, tmp_path: Path) -> None:
     folder = policies(tmp_path, "merge = true\n")
     with paying_world(sqlite_url, tmp_path, policy_dir=folder, **MINE) as w:
@@ -333,6 +363,16 @@ def test_a_step_is_for_the_cases_that_meet_its_conditions(sqlite_url: str, tmp_p
         _, invoice = renewal_fails(w, BROKE)
         assert list(waiting(w, invoice)) == ["last"]
         assert w.case(invoice).sold
+
+
+def test_the_wall_begins_where_the_sequence_says(sqlite_url: str, tmp_path: Path) -> None:
+    with world(sqlite_url, tmp_path, policy="weekly") as w:
+        sub, _ = renewal_fails(w, declines("expired_card"))
+        walls = []
+        for day in (33, 36, 40):
+            w.pass_time(START + day * DAY)
+            walls.append(in_app.answer(w.app, sub.customer, None)["state"])
+        assert walls == ["banner", "soft_wall", "hard_wall"]
 
 
 def test_time_is_not_moved_by_asking_again(sqlite_url: str, tmp_path: Path) -> None:

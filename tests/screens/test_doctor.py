@@ -284,3 +284,15 @@ def test_the_country_of_the_account_is_held_against_what_stripe_says(examine: Ex
     said = [f for f in of(examine(STRIPE_COUNTRY="DE"), "stripe") if "settings say DE" in f.said]
     assert [f.level for f in said] == [Level.WARN]
     assert any("REPRIEVE_STRIPE_COUNTRY=US" in f.fix for f in of(examine(STRIPE_COUNTRY=None), "stripe"))
+
+
+def test_what_a_sequence_needs_and_does_not_find_is_named(examine: Examine, tmp_path: Path) -> None:
+    said = {finding.said for finding in examine(MODE="notify") if finding.name == "sequences"}
+    assert any("merges open invoices into one message, and there is no page" in each for each in said)
+    assert any("nobody beside the address at Stripe" in each for each in said)
+    file = tmp_path / "contacts.csv"
+    file.write_text("customer,email,role\ncus_1,ada@acme.example,boss\n")
+    [wrong] = [each for each in examine(MODE="notify", CONTACTS_CSV=str(file)) if each.name == "sequences"]
+    assert (wrong.level, "line 2, column role" in wrong.said) == (Level.FAIL, True)
+    [quiet] = [each for each in examine(MODE=None, CONTACTS_CSV=None) if each.name == "sequences"]
+    assert quiet.level is Level.OK

@@ -18,7 +18,19 @@ from config.settings import BadSettings, load
 from worker import logs
 from worker.app import wall_clock
 from worker.db import Database
-from worker.doctor import accounts, ahead, ends, machine, messages, retries, rules, secrets, stripe_mail, waiting
+from worker.doctor import (
+    accounts,
+    ahead,
+    ends,
+    machine,
+    messages,
+    retries,
+    rules,
+    secrets,
+    sequences,
+    stripe_mail,
+    waiting,
+)
 from worker.doctor.finding import Answer, Check, Finding, Level, Patient
 from worker.stripe_gateway import Gateways
 
@@ -96,6 +108,7 @@ CHECKS: dict[str, Check] = {
     "network rules": rules.networks,
     "ends": ends.ends,
     "warnings ahead": ahead.warnings,
+    "sequences": sequences.sequences,
     "kill switch": waiting.kill_switch,
     "leftovers": waiting.leftovers,
     "queue": waiting.people,

@@ -19,6 +19,8 @@ from billing.events.occurrences import Answer, AttemptAnswered, Event, InvoiceFa
 from billing.events.snapshots import Card, Decline, Invoice
 from billing.evidence import learn
 from billing.money import Amount
+from billing.notices.due import Facts, due_notices
+from billing.notices.sequence import ASKING
 from billing.policy import Policy
 from billing.retry import belief as beliefs
 from billing.retry.calendars import local_hours
@@ -85,8 +87,8 @@ def walk(past: Past, policy: Policy, bank: Bank) -> Walked:
     case = _opened(past, policy)
     now, left, renewed = past.failed_at, 1.0, False
     attempts = seen_attempts = recovered = seen_recovered = refused = days = 0.0
-    first = policy.notice_delay + past.failed_at
-    at_notice = 1.0
+    asks = _asking(case, policy)
+    told = [1.0] * len(asks)  # the part that is still unpaid when each message goes out
     stop = min(filter(None, (past.pays_at, past.ended_at, case.deadline)))
     for _ in range(MOST):
         due = next((action.due_at for action in plan(case, policy, now) if action.kind is Kind.RETRY), None)
@@ -111,16 +113,15 @@ def walk(past: Past, policy: Policy, bank: Bank) -> Walked:
         if reply.seen:
             seen_attempts, seen_recovered = seen_attempts + left, seen_recovered + gained
         left -= gained
-        if due <= first:
-            at_notice = left
+        told = [left if due <= at else part for at, part in zip(asks, told, strict=True)]
         if left < NOTHING_LEFT:
             break
         case, now = _declined(case, policy, reply.decline or case.decline or past.decline, past.card, due), due
     by_hand = left if past.pays_at and past.pays_at <= case.deadline else 0.0
     if past.pays_at:
         days += by_hand * ((past.pays_at - past.failed_at) / timedelta(days=1))
-    told = at_notice if policy.mode.sends and first < stop else 0.0
-    thanked = max(0.0, recovered - (1 - at_notice)) + by_hand if told else 0.0
+    sent = [part for at, part in zip(asks, told, strict=True) if at < stop and policy.mode.sends]
+    thanked = max(0.0, recovered - (1 - sent[0])) + by_hand if sent else 0.0
     return Walked(
         customer=past.customer,
         amount=past.amount,
@@ -130,9 +131,15 @@ def walk(past: Past, policy: Policy, bank: Bank) -> Walked:
         seen_attempts=seen_attempts,
         seen_recovered=seen_recovered + by_hand,
         refused=refused,
-        messages=told + thanked,
+        messages=sum(sent) + thanked,
         days=days,
     )
+
+
+def _asking(case: RecoveryCase, policy: Policy) -> list[datetime]:
+    """When the customer would be asked, as things stand at the failure."""
+    dues = due_notices(case, policy.sequence, Facts(), case.failed_at)
+    return [due.at for due in dues if due.template in ASKING and due.step == due.step.partition(":")[0]]
 
 
 def _opened(past: Past, policy: Policy) -> RecoveryCase:
