@@ -137,11 +137,15 @@ def next_review(case: RecoveryCase, assist: Assist, now: datetime) -> datetime |
 
 
 def _stuck(case: RecoveryCase, facts: Facts, _assist: Assist, _now: datetime) -> Need | None:
+    if case.state is State.RECOVERED:
+        return None  # whatever it was, the money came
     newest = max((each for each in facts.stuck if each.kind != "end"), key=lambda each: each.at, default=None)
     return Need(Reason.STUCK, newest.at, f"{newest.kind} is stuck: {newest.because}") if newest else None
 
 
 def _end_failed(case: RecoveryCase, facts: Facts, _assist: Assist, _now: datetime) -> Need | None:
+    if case.state is State.RECOVERED:
+        return None
     newest = max((each for each in facts.stuck if each.kind == "end"), key=lambda each: each.at, default=None)
     return Need(Reason.END_FAILED, newest.at, newest.because) if newest else None
 

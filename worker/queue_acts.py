@@ -18,7 +18,6 @@ from sqlalchemy import Connection, insert, select, update
 from billing.actions import Kind
 from billing.assist import Assist
 from billing.case import RecoveryCase, State, settle
-from billing.decide import plan
 from billing.events.asked import Asked, Extended, Held, NoticeAsked, PaidOutside, RetryAsked
 from billing.events.occurrences import Event
 from billing.evidence import learn
@@ -267,11 +266,7 @@ def _send_now(desk: Desk) -> Done:
     if not desk.policy.mode.sends:
         raise Refused("not_allowed", f"mode {desk.policy.mode}: nothing is sent")
     step = desk.text("step", "")
-    waiting = {
-        str(action.detail["step"]): action
-        for action in sorted(plan(desk.case, desk.policy, desk.now), key=lambda action: action.due_at)
-        if action.kind is Kind.NOTICE
-    }
+    waiting = _messages(desk)
     ended = desk.case.notice(step)
     if step and ended is not None:
         raise Refused("sent", f"{step} has ended already: {ended}; no message is sent twice")
@@ -279,10 +274,17 @@ def _send_now(desk: Desk) -> Done:
     if chosen not in waiting:
         because = f"{chosen} is not due in this case" if chosen else f"no message is due: {desk.case.because}"
         raise Refused("not_due", f"{because}; due are: {', '.join(waiting) or 'none'}")
-    if waiting[chosen].due_at <= desk.now:
+    if waiting[chosen] <= desk.now:
         return Done(f"{chosen} is due already; the next sweep sends it", False)
     _absorb(desk, "notice_asked", NoticeAsked(desk.case.invoice, chosen), None)
     return Done(f"{chosen} is sent now, if its reader may have it")
+
+
+def _messages(desk: Desk) -> dict[str, datetime]:
+    """The messages that wait in the outbox for this case, by step, the soonest first."""
+    mine = desk.owner.of(t.action) & (t.action.c.invoice == desk.case.invoice) & (t.action.c.state == "waiting")
+    notices = select(t.action.c.detail, t.action.c.due_at).where(mine, t.action.c.kind == Kind.NOTICE.value)
+    return {str(row.detail["step"]): row.due_at for row in desk.db.execute(notices.order_by(t.action.c.due_at))}
 
 
 def _extend(desk: Desk) -> Done:

@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, func, select, text, update
 
 from billing import assist
+from billing.actions import Kind
 from billing.assist import Facts, Need, Stuck
 from billing.case import RecoveryCase, State
 from billing.policy import Policy
@@ -32,6 +33,7 @@ from worker.store import Owner
 
 US = "reprieve"
 BATCH = 100
+MOST_BATCHES = 20  # in one sweep: after an upgrade every open case is on the list
 RETURNED = ("hard", "complaint")
 
 
@@ -39,33 +41,42 @@ RETURNED = ("hard", "complaint")
 
 
 def run_due(app: App) -> int:
-    """Look at every case whose time has come; how many there were."""
+    """Look at the cases whose time has come; how many there were. Of very many the rest waits for the next sweep."""
     looked = 0
-    while not app.stopping.is_set() and (number := _batch(app)):
+    for _ in range(MOST_BATCHES):
+        number = 0 if app.stopping.is_set() else _batch(app)
         looked += number
+        if not number:
+            break
     return looked
 
 
 def _batch(app: App) -> int:
     now = app.now()
-    with app.db.begin() as db:
-        due = select(to_review).where(to_review.c.due_at <= now).order_by(to_review.c.due_at).limit(BATCH)
-        waiting: dict[Owner, list[str]] = defaultdict(list)
-        for row in db.execute(due):
-            waiting[Owner(row.account, row.livemode)].append(row.invoice)
-        for owner, invoices in sorted(waiting.items(), key=lambda each: (each[0].account, each[0].livemode)):
+    due = select(to_review).where(to_review.c.due_at <= now).order_by(to_review.c.due_at).limit(BATCH)
+    with app.db.read() as db:
+        rows = db.execute(due).all()
+    waiting: dict[Owner, list[str]] = defaultdict(list)
+    for row in rows:
+        waiting[Owner(row.account, row.livemode)].append(row.invoice)
+    for owner, invoices in waiting.items():
+        with app.db.begin() as db:
             _look_again(app, db, owner, invoices, now)
-    return sum(map(len, waiting.values()))
+    return len(rows)
 
 
 def _look_again(app: App, db: Connection, owner: Owner, invoices: list[str], now: datetime) -> None:
-    case = t.recovery_case
+    case, action = t.recovery_case, t.action
     customers = db.scalars(select(case.c.customer).where(owner.of(case), case.c.invoice.in_(invoices)))
     # Customers before rows, as everywhere; a mark that comes meanwhile waits for us and is made anew.
-    store.lock(db, owner, [name for name in customers if name] or invoices)
+    store.lock(db, owner, [name for name in customers if name])
     store.lock(db, owner, invoices)
-    db.execute(delete(to_review).where(owner.of(to_review), to_review.c.invoice.in_(invoices)))
-    review(app, db, owner, list(store.cases_for_update(db, owner, (), invoices).values()))
+    mine = owner.of(to_review) & to_review.c.invoice.in_(invoices) & (to_review.c.due_at <= now)
+    db.execute(delete(to_review).where(mine))
+    waits = (action.c.kind == Kind.RETRY.value) & (action.c.state == "waiting")
+    retrying = db.scalars(select(action.c.invoice).where(owner.of(action), action.c.invoice.in_(invoices), waits))
+    cases = store.cases_for_update(db, owner, (), invoices)
+    review(app, db, owner, list(cases.values()), frozenset(retrying))
 
 
 # ---------------------------------------------------------------- what they need
@@ -121,7 +132,7 @@ def _known(app: App, db: Connection, owner: Owner, cases: Sequence[RecoveryCase]
         if row.by_person:
             key = (row.invoice, row.reason)
             done_with[key] = max(row.since, done_with.get(key, row.since))
-    owed = [case for case in cases if case.live or case.state is State.LOST or case.invoice in tasks]
+    owed = [case for case in cases if case.state is not State.RECOVERED or case.invoice in tasks]
     return Known(tasks, reasons, done_with, _facts(app, db, owner, cases, owed, retrying))
 
 

@@ -79,6 +79,12 @@ TABLE: dict[str, tuple[RecoveryCase, Facts, float, set[Reason]]] = {
     "nobody can say what came of an attempt": (SENT, Facts(), 2.25, {Reason.UNKNOWN_OUTCOME}),
     "an action is stuck": (BROKE, Facts(stuck=(Stuck("look", at, "no answer"),)), 1, {Reason.STUCK}),
     "an action is stuck after the end": (ENDED, Facts(stuck=(Stuck("talk", at, "x"),)), 30, {Reason.STUCK}),
+    "an action is stuck and the money came": (
+        case_after(failed(), paid(1)),
+        Facts(stuck=(Stuck("look", at, "x"), Stuck("end", at, "x"))),
+        2,
+        set(),
+    ),
     "what the policy wants at the end failed": (ENDED, Facts(stuck=(Stuck("end", at, "x"),)), 30, {Reason.END_FAILED}),
     "the customer wrote": (BROKE, Facts(wrote_at=at), 1, {Reason.CUSTOMER_WROTE}),
     "the customer wrote after the end": (ENDED, Facts(wrote_at=at), 30, {Reason.CUSTOMER_WROTE}),

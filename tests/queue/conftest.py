@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from sandbox import declines
+from tests.store.conftest import app as app
+from tests.store.conftest import clock as clock
+from tests.store.conftest import db as db
 from tests.world import DAY, SELF, START, World, world
 from worker import assist_tables, queue, queue_acts
 from worker import tables as t

@@ -23,7 +23,6 @@ from worker.queue import Filter
 from worker.store import Owner
 
 REASONS = list(Reason)
-pytest_plugins = ("tests.store.conftest",)
 
 
 def add(db: Connection, number: int, owner: Owner = SELF, **more: Any) -> None:
