@@ -42,18 +42,19 @@ def test_the_subscription_is_cancelled_and_the_invoice_written_off_when_the_wind
 
 
 @pytest.mark.parametrize(
-    ("tables", "status", "pause", "invoice_status"),
+    ("tables", "status", "pause", "invoice_status", "lost"),
     [
-        ('subscription = "pause"\ninvoice = "leave"', "past_due", "void", "open"),
-        ('subscription = "unpaid"', "past_due", "keep_as_draft", "open"),
-        ('subscription = "pause"\ninvoice = "void"', "active", "void", "void"),
-        ('subscription = "leave"\ninvoice = "uncollectible"', "past_due", None, "uncollectible"),
-        ('subscription = "leave"\ninvoice = "void"', "active", None, "void"),
-        ('subscription = "leave"\ninvoice = "leave"', "past_due", None, "open"),
+        ('subscription = "cancel"', "canceled", None, "open", 2000),
+        ('subscription = "pause"', "past_due", "void", "open", 2000),
+        ('subscription = "unpaid"', "past_due", "keep_as_draft", "open", 2000),
+        ('subscription = "pause"\ninvoice = "void"', "active", "void", "void", 2000),
+        ('invoice = "uncollectible"', "past_due", None, "uncollectible", 0),
+        ('invoice = "void"', "active", None, "void", 0),
+        ("", "past_due", None, "open", 0),
     ],
 )
-def test_every_end_is_what_stripe_shows_afterwards(
-    sqlite_url: str, tmp_path: Path, tables: str, status: str, pause: str | None, invoice_status: str
+def test_every_end_is_what_stripe_shows_and_what_the_books_say(
+    sqlite_url: str, tmp_path: Path, tables: str, status: str, pause: str | None, invoice_status: str, lost: int
 ) -> None:
     with ending(sqlite_url, tmp_path, f"[end]\n{tables}") as w:
         ann, invoice = nobody_pays(w)
@@ -63,6 +64,17 @@ def test_every_end_is_what_stripe_shows_afterwards(
         assert (subscription["status"], w.sb.get(invoice)["status"]) == (status, invoice_status)
         assert w.case(invoice).state is State.LOST
         assert all(state == "done" for state, _ in ends(w, invoice).values())
+        assert booked(w) == ({"involuntary_churn": lost} if lost else {})
+
+
+def booked(w: World) -> dict[str, int]:
+    """What the books say was lost, by line; minor units a month."""
+    w.keep_books()
+    found: dict[str, int] = {}
+    for row in w.rows(t.posting):
+        if row.name in ("involuntary_churn", "voluntary_churn", "downgrade", "restructuring") and row.minor:
+            found[row.name] = found.get(row.name, 0) + abs(row.minor)
+    return found
 
 
 @contextmanager
@@ -89,6 +101,7 @@ def test_the_subscription_moves_to_the_named_price_of_its_currency_and_interval(
         w.pass_time(DEADLINE + DAY, step=12 * HOUR)
         subscription = w.sb.get(ann.subscription)
         assert [item["price"]["id"] for item in subscription["items"]] == [price]
+        assert booked(w) == {"involuntary_churn": 1500}
         # Nothing is owed any more, and the next renewal asks for the lower price.
         assert (subscription["status"], w.sb.get(invoice)["status"]) == ("active", "void")
         w.sb.issuer.set(ann.payment_method, FINE)
