@@ -90,7 +90,7 @@ def test_grace_then_restricted_then_blocked_and_full_again_when_the_money_comes(
             "cases": [invoice],
         }
         assert wall(w, shop.base, ann.customer)["state"] == "banner"
-        w.pass_time(restricted)
+        w.pass_time(restricted, step=DAY)
         assert (shop.level(ann.customer), wall(w, shop.base, ann.customer)["state"]) == ("restricted", "soft_wall")
         w.pass_time(DEADLINE + 2 * HOUR, step=HOUR)
         blocked = shop.of(ann.customer)
@@ -109,7 +109,7 @@ def test_grace_then_restricted_then_blocked_and_full_again_when_the_money_comes(
             ("blocked", "full"),
         ]
         assert [day[:5] for day, _, _ in told] == ["02-02", "02-08", "02-22", "02-22"]
-        w.pass_time(10 * DAY)
+        w.pass_time(10 * DAY, step=DAY)
         assert len(changes(w)) == 4
         assert not [row for row in w.rows(t.action, kind="access") if row.state not in ("done", "cancelled")]
 
@@ -118,7 +118,7 @@ def test_who_subscribes_again_after_the_end_may_use_everything(database_url: str
     with product(database_url, tmp_path, outgoing_webhooks=EVERYTHING) as shop:
         w = shop.world
         ann, _ = nobody_pays(w)
-        w.pass_time(DEADLINE + 3 * DAY)
+        w.pass_time(DEADLINE + 3 * DAY, step=DAY)
         assert (w.sb.get(ann.subscription)["status"], shop.level(ann.customer)) == ("canceled", "blocked")
         w.sb.issuer.set(ann.payment_method, FINE)
         again = w.client.v1.subscriptions.create({"customer": ann.customer, "items": [{"price": ann.price}]}).id
@@ -136,7 +136,7 @@ def test_who_was_moved_to_a_lower_price_may_use_what_it_gives(sqlite_url: str, t
         w = shop.world
         basic_price(w, lookup_key="basic")
         ann, invoice = nobody_pays(w)
-        w.pass_time(DEADLINE + DAY)
+        w.pass_time(DEADLINE + DAY, step=DAY)
         assert ends(w, invoice)["subscription"][0] == "done"
         found = shop.of(ann.customer)
         assert (found["entitlement"], found["reason"], found["cases"]) == ("full", "downgraded", [invoice])
@@ -146,14 +146,14 @@ def test_who_was_moved_to_a_lower_price_may_use_what_it_gives(sqlite_url: str, t
 def test_who_is_only_observed_loses_nothing(sqlite_url: str, tmp_path: Path, mode: str, level: str) -> None:
     with product(sqlite_url, tmp_path, mode=mode) as shop:
         ann, _ = nobody_pays(shop.world)
-        shop.world.pass_time(FAILS + 10 * DAY)
+        shop.world.pass_time(FAILS + 10 * DAY, step=DAY)
         assert shop.level(ann.customer) == level
 
 
 def test_a_policy_that_says_nothing_of_access_takes_nothing_away(sqlite_url: str, tmp_path: Path) -> None:
     with product(sqlite_url, tmp_path, CANCEL, outgoing_webhooks=EVERYTHING) as shop:
         ann, _ = nobody_pays(shop.world)
-        shop.world.pass_time(DEADLINE + 3 * DAY)
+        shop.world.pass_time(DEADLINE + 3 * DAY, step=DAY)
         assert shop.level(ann.customer) == "full"
         assert changes(shop.world) == []
         assert not shop.world.rows(t.action, kind="access")
@@ -184,7 +184,7 @@ def test_an_answer_that_did_not_change_is_not_sent_again(sqlite_url: str, tmp_pa
         assert headers["cache-control"] == "private, max-age=30"
         status, again, text = shop.get(path, if_none_match=headers["etag"])
         assert (status, text, again["etag"]) == (304, "", headers["etag"])
-        shop.world.pass_time(FAILS + 8 * DAY)
+        shop.world.pass_time(FAILS + 8 * DAY, step=DAY)
         assert shop.get(path, if_none_match=headers["etag"])[0] == 200
 
 
