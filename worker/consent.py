@@ -8,7 +8,8 @@ number is known. A service that keeps its own opt-out list beside ours may only 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -109,6 +110,11 @@ def phone_of(
     return Refused(f"the number is suppressed: {', '.join(reasons)}") if reasons else Permit(row.number)
 
 
+def answers_heard(settings: Settings) -> bool:
+    """Whether a STOP would reach us, so that an SMS may promise it."""
+    return settings.twilio_auth_token is not None or settings.sms_hook_secret is not None
+
+
 # ---------------------------------------------------------------- yes
 
 
@@ -134,23 +140,19 @@ def _grant(
     stops = _stops(db, set(hashes.values()))
     refused: list[str] = []
     new: list[dict[str, Any]] = []
-    replaced: list[int] = []
-    lifted: list[str] = []
     for each in grants:
         hashed = hashes[each.number]
-        mine = [row for row in known if _about(row, owner, each)]
+        mine = known[each.customer, each.channel]
         stands = next((row for row in mine if row.withdrawn_at is None), None)
-        because = _older(each, hashed, mine, known, stops, now)
+        because = _older(each, [*mine, *known[hashed, each.channel]], stops.get(hashed), now)
         refused.append(because)
         if because or (stands and stands.number_hash == hashed):
             continue
-        replaced += [stands.id] if stands else []
-        lifted += [hashed] if hashed in stops else []
+        if stands:
+            _withdraw(db, consent.c.id == stands.id, REPLACED, now)
+        if hashed in stops:
+            _lift(db, hashed, by, now)
         new.append(_row(owner, each, hashed, by, now))
-    for id in replaced:
-        _withdraw(db, consent.c.id == id, REPLACED, now)
-    for hashed in lifted:
-        _lift(db, hashed, by, now)
     if new:
         db.execute(store.insert(db, consent).on_conflict_do_nothing(), new)
     return refused
@@ -172,36 +174,31 @@ def _row(owner: Owner, each: Grant, hashed: str, by: str, now: datetime) -> dict
     }
 
 
-def _about(row: Any, owner: Owner, each: Grant) -> bool:
-    same = (row.account, row.livemode) == (owner.account, owner.livemode)
-    return same and (row.customer, row.channel) == (each.customer, each.channel)
-
-
-def _older(
-    each: Grant,
-    hashed: str,
-    mine: Sequence[Any],
-    known: Sequence[Any],
-    stops: Mapping[str, tuple[str, datetime]],
-    now: datetime,
-) -> str:
-    """Why what this customer said later forbids it; empty when nothing does."""
+def _older(each: Grant, known: Iterable[Any], stopped: tuple[str, datetime] | None, now: datetime) -> str:
+    """Why what this customer or this number said later forbids it; empty when nothing does."""
     if each.granted_at > now:
         return "the consent lies in the future"
-    reason, since = stops.get(hashed, ("", None))
-    if reason not in ("", STOP):
+    reason, since = stopped or (STOP, None)
+    if reason != STOP:
         return f"the number is suppressed: {reason}"
-    same_number = [row for row in known if row.number_hash == hashed and row.channel == each.channel]
-    ends = [row.withdrawn_at for row in (*mine, *same_number) if row.withdrawn_at and row.withdrawn_by != REPLACED]
+    ends = [row.withdrawn_at for row in known if row.withdrawn_at and row.withdrawn_by != REPLACED]
     last = max([*ends, *([since] if since else [])], default=None)
     if last and each.granted_at <= last:
         return f"it was withdrawn on {last:%Y-%m-%d}, after this consent"
     return ""
 
 
-def _known(db: Connection, owner: Owner, customers: Iterable[str], hashes: Iterable[str]) -> list[Any]:
+def _known(
+    db: Connection, owner: Owner, customers: Iterable[str], hashes: Iterable[str]
+) -> defaultdict[tuple[str, str], list[Any]]:
+    """Every consent there was, by customer of this account or by number of any, and by channel."""
     mine = owner.of(consent) & consent.c.customer.in_(sorted(customers))
-    return list(db.execute(select(consent).where(or_(mine, consent.c.number_hash.in_(sorted(hashes))))))
+    found: defaultdict[tuple[str, str], list[Any]] = defaultdict(list)
+    for row in db.execute(select(consent).where(or_(mine, consent.c.number_hash.in_(sorted(hashes))))):
+        found[row.number_hash, row.channel].append(row)
+        if (row.account, row.livemode) == (owner.account, owner.livemode):
+            found[row.customer, row.channel].append(row)
+    return found
 
 
 def _stops(db: Connection, hashes: Iterable[str]) -> dict[str, tuple[str, datetime]]:

@@ -254,15 +254,13 @@ class Demo:
     def show(self, console: Console) -> None:
         """What can be opened now, and how a customer of the demo pays."""
         console.print(f"\nDashboard: {self.url}/    (Ctrl-C ends it)", soft_wrap=True)
-        console.print(f"Messages:  {self.url}/messages", soft_wrap=True)
+        console.print(f"What customers read: {self.url}/messages", soft_wrap=True)
         if link := self.way_back():
             console.print(f"A customer's way back: {link}", soft_wrap=True)
             console.print(
-                "  Every link in the mailbox leads to such a page. Update the payment method with any card number"
+                "  Every link in the mailbox leads to such a page. Give a new card there: it is collected in ten"
             )
-            console.print(
-                "  of Stripe's tests, such as 4242424242424242: what is open is collected five seconds later."
-            )
+            console.print("  seconds. 4242424242424242 is a good one.")
 
     def way_back(self) -> str | None:
         """A link to the recovery page of a customer who owes something that a new card can pay."""

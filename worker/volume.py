@@ -59,13 +59,27 @@ def busiest(db: Connection, owner: Owner, now: datetime) -> int:
 
 def _because(app: App, db: Connection, owner: Owner, now: datetime) -> str:
     told, since = app.settings.most_messages_per_hour, now - HOUR
+    if told == 0:
+        return ""
     released = switch.last(db, owner, switch.MESSAGES)
     if released and not released[0]:
         since = max(since, released[1])  # a person has looked at what came before
     sent = _sent(db, owner, since)
     if told is None and sent < AT_LEAST:
         return ""  # the usual case: the weeks before need not be counted
-    return too_many(sent, most_in_an_hour(0 if told is not None else busiest(db, owner, now), told))
+    usual = 0 if told is not None else _busiest(app, db, owner, now)
+    return too_many(sent, most_in_an_hour(usual, told))
+
+
+_BUSIEST: dict[tuple[str, Owner], tuple[datetime, int]] = {}  # of each hour, once: five weeks are long to count
+
+
+def _busiest(app: App, db: Connection, owner: Owner, now: datetime) -> int:
+    key, hour = (str(app.db.url), owner), now.replace(minute=0, second=0, microsecond=0)
+    known = _BUSIEST.get(key)
+    if known is None or known[0] != hour:
+        known = _BUSIEST[key] = hour, busiest(db, owner, now)
+    return known[1]
 
 
 def _sent(db: Connection, owner: Owner, since: datetime) -> int:

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from billing.policy import Mode
 from worker import links
+from worker.consent import answers_heard
 from worker.doctor.accounts import PLACEHOLDER
 from worker.doctor.finding import Answer, Level, Patient
 
@@ -73,7 +74,7 @@ def sms(patient: Patient) -> Iterator[Answer]:
         yield Level.FAIL, "the part that sends SMS is not installed", "install reprieve[chat]"
     if settings.suppression_secret is None:
         yield Level.FAIL, "no consent can be kept without a suppression secret", "set REPRIEVE_SUPPRESSION_SECRET_FILE"
-    if settings.twilio_auth_token is None and settings.sms_hook_secret is None:
+    if not answers_heard(settings):
         fix = "set REPRIEVE_TWILIO_AUTH_TOKEN or REPRIEVE_SMS_HOOK_SECRET (docs/channels.md)"
         yield Level.WARN, "nobody hears when a customer answers STOP", fix
     elif "{to}" not in settings.sms_url.get_secret_value():
