@@ -48,17 +48,17 @@ def renewal_of(seen: Subscription, at: datetime) -> Renewal | None:
     ending = items_of(item for item in seen.items if item.period_end in (None, end))
     fixed = [item for item in ending if not item.metered and _recurs(item)]
     currency = seen.currency or "usd"
-    # `level` knows the coupons, by the month: what they leave of the month they leave of the period.
-    plain, worth = level(fixed, (), DEFAULT, end).total, level(fixed, seen.discounts, DEFAULT, end).total
     exact = sum((monthly(item) / factor(item.interval, item.interval_count) for item in fixed), ZERO)
-    asked = exact * Fraction(worth, plain) if plain else exact
+    if seen.discounts:  # `level` knows them by the month: what they leave of the month they leave of the period
+        plain, worth = level(fixed, (), DEFAULT, end).total, level(fixed, seen.discounts, DEFAULT, end).total
+        exact = exact * Fraction(worth, plain) if plain else ZERO
     everything = level(items_of(seen.items), seen.discounts, DEFAULT, at).total
     return Renewal(
         subscription=seen.id,
         customer=customer,
         at=end,
         months=max((_months(item.interval, item.interval_count) for item in fixed), default=0),
-        amount=Amount(round(asked), currency) if fixed else None,
+        amount=Amount(round(exact), currency) if fixed else None,
         mrr=Amount(everything, currency + MONTHLY),
         trial=seen.status == "trialing",
         own_method=seen.default_payment_method,
