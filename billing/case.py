@@ -175,6 +175,7 @@ class RecoveryCase:
     end_told_by_customer: bool = False
     end_asked_at: datetime | None = None  # when the end was decided, unless Stripe decided it for non-payment
     unpaid_at: datetime | None = None  # the first time since the failure
+    unpaid_before: tuple[datetime, ...] = ()  # it, before the failure as known so far; an earlier one may be told yet
     expired_at: datetime | None = None  # the recovery window passed
     paused_at: datetime | None = None
     pause_seen_at: datetime | None = None

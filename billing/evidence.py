@@ -41,7 +41,7 @@ from billing.events.snapshots import Card, Decline, Invoice
 from billing.money import Amount
 from billing.operator_evidence import operator_says, with_window
 from billing.policy import Policy
-from billing.subscription_evidence import earliest, subscription_says
+from billing.subscription_evidence import earliest, subscription_says, with_unpaid
 
 GIVEN_UP = frozenset({"max_payment_attempts", "payment_not_received", "subscription_paused"})
 AUTHENTICATE = Decline(code="authentication_required", decline_code="authentication_required")
@@ -174,7 +174,8 @@ def _method(case: RecoveryCase, method: str | None, at: datetime) -> RecoveryCas
 def _failed(case: RecoveryCase, at: datetime) -> RecoveryCase:
     first = min(case.failed_at, at)
     window = case.window_ends - case.failed_at
-    return with_window(replace(case, failed_at=first, last_failed_at=max(case.last_failed_at, at)), first + window)
+    case = replace(case, failed_at=first, last_failed_at=max(case.last_failed_at, at))
+    return with_window(with_unpaid(case), first + window)
 
 
 def _snapshot(case: RecoveryCase, invoice: Invoice, at: datetime) -> RecoveryCase:

@@ -26,8 +26,8 @@ def earliest(known: datetime | None, at: datetime | None) -> datetime | None:
 def subscription_says(case: RecoveryCase, subscription: Subscription, at: datetime) -> RecoveryCase:
     if subscription.ended_at or subscription.status in ("canceled", "incomplete_expired"):
         case = _ended(case, subscription, at)
-    if subscription.status == "unpaid" and at >= case.failed_at - EARLIER:
-        case = replace(case, unpaid_at=earliest(case.unpaid_at, at))
+    if subscription.status == "unpaid":
+        case = with_unpaid(case, at)
     paused = paused_by_choice(subscription)
     if not case.pause_seen_at or (at, paused) > (case.pause_seen_at, case.paused_at is not None):
         case = replace(case, pause_seen_at=at, paused_at=at if paused else None)
@@ -42,6 +42,13 @@ def subscription_says(case: RecoveryCase, subscription: Subscription, at: dateti
     if mrr is None or (case.mrr and case.mrr_seen_at and (case.mrr_seen_at, case.mrr.minor) >= (at, mrr.minor)):
         return case
     return replace(case, mrr_seen_at=at, mrr=mrr)
+
+
+def with_unpaid(case: RecoveryCase, at: datetime | None = None) -> RecoveryCase:
+    """The case with the subscription unpaid `at`; counted anew from the failure, which may have moved back."""
+    seen = {*case.unpaid_before, *filter(None, (case.unpaid_at, at))}
+    since = {each for each in seen if each >= case.failed_at - EARLIER}
+    return replace(case, unpaid_at=min(since, default=None), unpaid_before=tuple(sorted(seen - since)))
 
 
 def _ended(case: RecoveryCase, subscription: Subscription, at: datetime) -> RecoveryCase:

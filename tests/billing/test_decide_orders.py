@@ -69,6 +69,10 @@ LIVES: dict[str, tuple[list[Event], State]] = {
         ],
         State.RECOVERED,
     ),
+    "unpaid between two failures, the first of which may be told last": (
+        [failed(0), subscription(3, "unpaid"), subscription(4, "unpaid"), failed(5, attempt_count=2)],
+        State.LOST,
+    ),
     "since basil the charges name no invoice": (
         [
             failed(0),
