@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -40,6 +41,19 @@ def sweep(app: App, hands: int = 1) -> int:
     return sum(found.values())
 
 
+def rarely(work: Callable[[], object], seconds: float = 60.0) -> Callable[[], object]:
+    """The same work, done at most once in so many seconds: what is due once a day need not be asked for each sweep."""
+    done: list[float] = []
+
+    def sometimes() -> object:
+        if done and time.monotonic() < done[0] + seconds:
+            return None
+        done[:] = [time.monotonic()]
+        return work()
+
+    return sometimes
+
+
 class Dispatcher:
     """Sweeps every `sweep_seconds`, with jitter, until stopped; an outage of the database is waited out."""
 
@@ -53,7 +67,7 @@ class Dispatcher:
             for name, work in (
                 ("dispatcher", lambda: sweep(app, hands)),
                 ("reconciler", lambda: reconcile.run_due(app)),
-                ("ahead", lambda: plan.run_due(app)),
+                ("ahead", rarely(lambda: plan.run_due(app))),
                 ("digest", lambda: digest.send_due(app)),
                 ("outgoing", lambda: outgoing.send_due(app)),
                 ("learner", lambda: refit.run_due(app)),
