@@ -28,7 +28,7 @@ from billing.notices.compose import Ahead, Habits, Notice, Person, Skip, compose
 from billing.notices.language import zone_of
 from billing.notices.sequence import Step
 from billing.policy import Policy
-from worker import crash, handover, links, metrics, outbox, store, suppression
+from worker import crash, handover, links, metrics, outbox, store, suppression, volume
 from worker.ahead import known, plan
 from worker.ahead_tables import ahead_assignment, ahead_warning
 from worker.app import App
@@ -38,6 +38,7 @@ from worker.columns import Instant
 from worker.outbox import Claim, Lost
 from worker.rendering import TemplateBroken, message_of
 from worker.stripe_gateway import Gateway, StripeAway, StripeMissing, StripeRefused, dated
+from worker.stripe_sends import already_sent_by_stripe
 from worker.tables import customer
 
 log = structlog.get_logger(__name__)
@@ -85,6 +86,8 @@ def perform(app: App, claim: Claim) -> str:
             raise _Withdrawn(because)
         ready = _prepare(app, claim, policy)
         crash.point("A2")
+        if because := volume.full(app, claim.owner):
+            return _later(app, claim, because, WAIT)
         with app.db.begin() as db:
             arm = _draw(app, db, claim, policy, ready)
     except (StripeAway, StripeRefused, TemplateBroken, Unreadable) as error:
@@ -181,7 +184,7 @@ def _asked(gateway: Gateway, subscription: str) -> Amount:
 def _against(app: App, db: Connection, claim: Claim, policy: Policy, step: Step) -> str:
     """Why this customer hears nothing from us now, in whatever arm; empty when nothing speaks against it."""
     name = claim.customer or ""
-    if because := plan.stripes_own(app, claim.owner, step):
+    if because := already_sent_by_stripe(app.settings, claim.owner, step):
         return because
     if plan.with_open_case(db, claim.owner, [name]):
         return "a payment of this customer has failed already"

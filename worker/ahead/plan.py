@@ -28,6 +28,7 @@ from worker.ahead_tables import ahead_renewal, ahead_warning
 from worker.app import App
 from worker.columns import Instant
 from worker.store import Owner
+from worker.stripe_sends import already_sent_by_stripe
 from worker.tables import customer, recovery_case
 
 log = structlog.get_logger(__name__)
@@ -37,7 +38,6 @@ DAY = timedelta(days=1)
 LOOK_AHEAD = 2 * DAY  # what falls due until the next look, and a day in case that look is late
 PAGE = 500
 CHANNEL = "email"
-STRIPES = {Step.CARD_EXPIRING: "card_expiring", Step.RENEWAL_COMING: "renewal"}  # what Stripe can send by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +95,7 @@ def off(app: App, owner: Owner) -> str:
 
 def steps_of(app: App, owner: Owner, policy: Policy) -> tuple[Step, ...]:
     """The kinds of warnings that the policy wants and that Stripe does not send itself."""
-    return tuple(step for step in policy.ahead.steps if not stripes_own(app, owner, step))
-
-
-def stripes_own(app: App, owner: Owner, step: Step) -> str:
-    """Why this message would be the second about the same thing; empty when the operator did not say so."""
-    account = app.settings.account(owner.account, owner.livemode)
-    kind = STRIPES.get(step, "")
-    return f"Stripe mails this itself ({kind})" if kind in getattr(account, "stripe_sends", ()) else ""
+    return tuple(step for step in policy.ahead.steps if not already_sent_by_stripe(app.settings, owner, step))
 
 
 # ---------------------------------------------------------------- planning

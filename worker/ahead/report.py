@@ -20,6 +20,7 @@ from worker.ahead import plan
 from worker.ahead_tables import ahead_assignment, ahead_renewal, ahead_warning
 from worker.app import App
 from worker.store import Owner
+from worker.stripe_sends import already_sent_by_stripe
 
 STEPS = [step for step in Step if step in AHEAD]
 
@@ -122,7 +123,9 @@ def status(app: App, owner: Owner) -> dict[str, Any]:
         "policy": policy.id,
         "off": plan.off(app, owner),
         "on": [step.value for step in plan.steps_of(app, owner, policy)],
-        "left_to_stripe": [step.value for step in policy.ahead.steps if plan.stripes_own(app, owner, step)],
+        "left_to_stripe": [
+            step.value for step in policy.ahead.steps if already_sent_by_stripe(app.settings, owner, step)
+        ],
         "renewals_known": known,
         "warnings": {step: dict(each) for step, each in counts.items() if each},
         "last_look": job.because if job else None,

@@ -8,9 +8,11 @@ from billing.policy import Mode
 from config.policies import BadPolicy
 from config.policies import parse as parse_policy
 from config.policies import read as read_policy
+from config.stripe_sends import UNKNOWN
 from worker import links
-from worker.ahead.plan import STRIPES
 from worker.doctor.finding import Answer, Level, Patient
+from worker.store import Owner
+from worker.stripe_sends import already_sent_by_stripe
 
 
 def warnings(patient: Patient) -> Iterator[Answer]:
@@ -27,15 +29,15 @@ def warnings(patient: Patient) -> Iterator[Answer]:
             continue
         if links.base_of(settings) is None:
             fix = "set REPRIEVE_LINK_SECRET, and REPRIEVE_PUBLIC_URL in https"
-            yield Level.FAIL, f"{name}: {policy.id} warns ahead, and there is no page to lead to: nothing is sent", fix
+            yield Level.WARN, f"{name}: {policy.id} warns ahead, and there is no page to lead to: nothing is sent", fix
             continue
         yield Level.OK, f"{name}: {policy.id} warns of {', '.join(steps)}", ""
         if alone := [step for step in steps if not policy.ahead.of(step).control]:
             fix = "give [ahead.*] a control group (control = 0.5): what such messages do is disputed"
             yield Level.WARN, f"{name}: no control group for {', '.join(alone)}", fix
-        told = getattr(account, "stripe_sends", ())
-        if theirs := [step for step in steps if STRIPES.get(step) in told]:
+        owner = Owner(account.id, account.livemode)
+        if theirs := [step for step in steps if already_sent_by_stripe(settings, owner, step)]:
             yield Level.OK, f"{name}: left to Stripe, which mails them itself: {', '.join(theirs)}", ""
-        elif STRIPES.keys() & set(steps) and (not told or "unknown" in told):
+        elif UNKNOWN in account.stripe_sends:
             said = f"{name}: Stripe can mail about expiring cards and upcoming renewals itself"
             yield Level.WARN, said, "see that it does not (Stripe: Billing, Customer emails), or switch ours off"
