@@ -23,7 +23,9 @@ from billing.retry.model import BLOCK, CAUSES, FUNDS, OUTAGE, SLOTS_A_DAY, STALE
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Deck = tuple[tuple[curves.Funds, float], ...]
 MOST_TRIES = 16  # what a case tells after so many is not needed
+Shares = dict[tuple[str, ...], float]  # factor by which a share was moved
 CAUSE = {cause: index for index, cause in enumerate(CAUSES)}
 
 
@@ -32,7 +34,8 @@ class Group:
     """Cases that read the same tables; rows are cases, columns are attempts (0 is the failed charge)."""
 
     region: str
-    deck: tuple[tuple[curves.Funds, float], ...]
+    credit: bool
+    deck: Deck
     start: int
     facts: list[Facts]
     hours: Floats
@@ -41,6 +44,8 @@ class Group:
     made: NDArray[np.bool_]
     causes: Floats  # weight of each cause by the first answer, the shares of the model included
     heard: Floats  # (case, attempt, cause): what each later answer says
+    level: Floats  # (curve, slot): the tables of `curves.Funds`
+    fade: Floats
     shares: Floats  # (case, curve): what the case says of pay-days and household, without the shares of the model
 
 
@@ -75,7 +80,8 @@ def _group(members: list[Facts], model: Model, region: str, credit: bool, start:
     causes = np.array([list(beliefs.causes_of(facts, facts.tries[0], model).values()) for facts in members])
     shares = np.array([beliefs.shares_of(facts, model, deck, int(slots[row, 0])) for row, facts in enumerate(members)])
     own = np.array([share for _, share in deck])
-    return Group(region, deck, start, members, hours, slots, ok, made, causes, heard, shares / own)
+    level, fade = np.array([curve.level for curve, _ in deck]), np.array([curve.fade for curve, _ in deck])
+    return Group(region, credit, deck, start, members, hours, slots, ok, made, causes, heard, level, fade, shares / own)
 
 
 def told(facts: Facts) -> tuple[Try, ...]:
@@ -113,8 +119,7 @@ class Walk:
 def walk(group: Group, model: Model, weights: Weights | None = None) -> Walk:
     """Go through the attempts of all cases at once; with `weights`, note what was foretold of each attempt."""
     count, approves = len(group.facts), model.other["approves"]
-    level = np.array([curve.level for curve, _ in group.deck])
-    fade = np.array([curve.fade for curve, _ in group.deck])
+    level, fade = group.level, group.fade
     halves = np.array([kind.half_days for kind in model.blocks])
     funds, gone_funds = np.ones((count, len(level))), np.zeros((count, len(level)))
     enough = np.zeros((count, len(level)))
@@ -171,3 +176,45 @@ class Weights:
     outage: Floats
     lenient: Floats
     never: Floats
+
+
+def after(before: Weights, went: Walk) -> Weights:
+    """The weights once the attempts are known; they do not sum to one."""
+    return Weights(
+        funds=before.funds * went.funds,
+        blocks=before.blocks * went.blocks,
+        outage=before.outage * went.outage,
+        lenient=before.lenient * went.lenient,
+        never=before.never * went.never,
+    )
+
+
+def weights_of(group: Group, prior: Model, moved: Shares | None = None) -> Weights:
+    """The weight of each hypothesis before the retries, with the shares as they are now."""
+    moved = moved if moved is not None else defaultdict(lambda: 1.0)
+    names = [answer_of(facts, prior) for facts in group.facts]
+    factors = {name: np.array([moved["answer", *name, cause] for cause in CAUSES]) for name in set(names)}
+    causes = group.causes * np.array([factors[name] for name in names])
+    own = [share * moved["rule", group.region, c.rule] * moved["tight", c.tightness.name] for c, share in group.deck]
+    funds = group.shares * np.array(own)
+    funds *= (causes[:, CAUSE[FUNDS]] / np.maximum(funds.sum(1), 1e-12))[:, None]
+    kinds = np.array([kind.share * moved["block", kind.name] for kind in prior.blocks])
+    never = causes.copy()
+    never[:, [CAUSE[FUNDS], CAUSE[BLOCK], CAUSE[OUTAGE]]] = 0.0
+    return Weights(
+        funds=funds,
+        blocks=causes[:, CAUSE[BLOCK], None] * (kinds / kinds.sum()),
+        outage=causes[:, CAUSE[OUTAGE]],
+        lenient=causes[:, CAUSE[STALE]] * prior.other["stale_passes"],
+        never=never,
+    )
+
+
+def answer_of(facts: Facts, prior: Model) -> tuple[str, str]:
+    return ("debit" if facts.debit else "card"), prior.answer(facts.tries[0].code)
+
+
+def all_of(weights: Weights) -> Floats:
+    """The weight of all hypotheses together, by case."""
+    sums: Floats = weights.funds.sum(1) + weights.blocks.sum(1) + weights.never.sum(1)
+    return np.asarray(np.maximum(sums + weights.outage + weights.lenient, 1e-300))
