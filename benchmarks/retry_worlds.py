@@ -1,7 +1,7 @@
 """The product's retry engine in the simulated worlds of failing cards, next to fixed schedules and an oracle.
 
     python -m benchmarks.retry_worlds [--worlds ../shared/worlds] [--cases 4000] [--seeds 1] [--hidden 6 7 8]
-        [--only us_smb_debit] [--learn 1000 4000 10000] [--without-rules mastercard-advice-02] [--json]
+        [--only us_smb_debit] [--learn 1000 4000 10000] [--without-rules mastercard-advice-02] [--picture FILE] [--json]
 
 Score: share of the gap between never retrying and an oracle, in per cent, with a 95 % interval over cases. `--learn`
 adds a column for each number of closed cases of the same merchant, of another seed, that the model learnt from.
@@ -21,6 +21,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.calibration_picture import pooled, svg
 from billing.events.snapshots import Decline
 from billing.money import Amount
 from billing.retry import plan
@@ -214,7 +215,8 @@ def measure(modules: Any, name: str | int, seed: int, cases: int, learn: list[in
     row["best_fixed"], row["fixed"] = max((value, each) for each, value in scores.items())
     summary = result.summary()
     row |= {"attempts": summary["retries_per_case"], "of_14_in_27": summary["retries_per_case"] / most}
-    row |= {"violations": summary["violations_per_1k"], "ece": calibration(policy.said)[0]}
+    row |= {"violations": summary["violations_per_1k"]}
+    row["ece"], row["bins"] = calibration(policy.said)
     row["p95_ms"] = 1000 * sorted(policy.seconds)[int(0.95 * len(policy.seconds))]
     row["learnt"] = {}
     if learn:
@@ -225,7 +227,8 @@ def measure(modules: Any, name: str | int, seed: int, cases: int, learn: list[in
         for number in learn:
             pupil = make_policy(fit(teacher.cases[:number], priors()), **options)
             value = score(net(world, world.run(pupil)), never, oracle)[0]
-            row["learnt"][number] = {"score": value, "ece": calibration(pupil.said)[0]}
+            ece, bins = calibration(pupil.said)
+            row["learnt"][number] = {"score": value, "ece": ece, "bins": bins}
     return row
 
 
@@ -249,6 +252,16 @@ def line(row: dict[str, Any]) -> str:
     )
 
 
+def picture(rows: list[dict[str, Any]]) -> str:
+    """The calibration of all runs, cold and after the most that was learnt, as SVG."""
+    series = {"cold": pooled([row["bins"] for row in rows])}
+    if most := max((number for row in rows for number in row["learnt"]), default=0):
+        learnt = [row["learnt"][most]["bins"] for row in rows if most in row["learnt"]]
+        series[f"after {most:,} closed cases"] = pooled(learnt)
+    worlds = ", ".join(dict.fromkeys(row["world"] for row in rows))
+    return svg(series, f"Told and came: {worlds}")
+
+
 def main() -> int:
     asked = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     asked.add_argument("--worlds", type=Path, default=Path(__file__).parents[2] / "shared" / "worlds")
@@ -258,6 +271,7 @@ def main() -> int:
     asked.add_argument("--only", nargs="*", help="of the public worlds")
     asked.add_argument("--learn", type=int, nargs="*", default=[])
     asked.add_argument("--without-rules", nargs="*", default=[], help="names of network rules to leave out")
+    asked.add_argument("--picture", type=Path, help="write the calibration of all runs as SVG")
     asked.add_argument("--json", action="store_true")
     options = asked.parse_args()
     if not (options.worlds / "world.py").is_file():
@@ -273,6 +287,8 @@ def main() -> int:
             rows.append(measure(modules, name, seed, options.cases, options.learn, without_rules=without))
             if not options.json:
                 print(line(rows[-1]), flush=True)
+    if options.picture:
+        options.picture.write_text(picture(rows))
     if options.json:
         print(json.dumps(rows))
     else:
