@@ -1,9 +1,9 @@
 """The simulated worlds without the luck of a run: what a policy is expected to win of each case.
 
 A few large invoices decide a run of a world, which hides what a change of the engine does: one run of 4,000 cases is
-some three points off either way, and two policies differ by less. Here every attempt is refused, so that each case shows
-the whole plan, and the chance of each attempt is worked out from the case's hidden parameters, over all draws of money,
-outage and bank. The money counts by those chances. Refusals read as the case's own cause would make them. Only a
+some three points off either way, and two policies differ by less. Here every attempt is refused, so that each case
+shows the whole plan, and the chance of each attempt is worked out from the case's hidden parameters, over all draws of
+money, outage and bank. The money counts by those chances. Refusals read as the case's own cause would make them. Only a
 measuring instrument: the engine sees what it sees in any run.
 """
 

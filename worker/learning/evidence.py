@@ -113,7 +113,7 @@ class Walk:
     outage: Floats
     lenient: Floats
     never: Floats  # (case, cause)
-    foretold: list[tuple[Floats, NDArray[np.bool_], Floats]]  # chance, came, local hours; when weights were given
+    foretold: list[tuple[Floats, NDArray[np.bool_]]]  # chance, came; when weights were given
 
 
 def walk(group: Group, model: Model, weights: Weights | None = None) -> Walk:
@@ -151,7 +151,7 @@ def walk(group: Group, model: Model, weights: Weights | None = None) -> Walk:
             all_ = (weights.funds[at] * (funds[at] + gone_funds[at])).sum(1) + weights.outage[at] * outage[at]
             all_ += (weights.blocks[at] * (blocks[at] + gone_blocks[at])).sum(1) + weights.lenient[at] * lenient[at]
             all_ += (weights.never[at] * never[at]).sum(1)
-            foretold.append((good / np.maximum(all_, TINY), came, group.hours[at, column]))
+            foretold.append((good / np.maximum(all_, TINY), came))
         heard = group.heard[at, column]
         no = (~came).astype(float)
         fund, block = heard[:, CAUSE[FUNDS], None], heard[:, CAUSE[BLOCK], None]
