@@ -22,7 +22,7 @@ from worker.learning.evidence import Floats, Group, Shares, Walk, after, all_of,
 from worker.learning.shares import Known, moved_by
 
 HOURS = (10.0, 13.0, 16.0, 19.0)  # attempts are made by day, so they cannot tell earlier ones apart
-MOST_CASES = 4000  # of those with a retry: they are enough to tell hours apart
+MOST_CASES = 3000  # of those with a retry: they are enough to tell hours apart
 ROUNDS = 4
 SURE = 2.0  # so many times its own doubt a gain must be
 
@@ -45,10 +45,11 @@ def _by_hour(cases: Sequence[Facts], models: Sequence[Model]) -> list[Known]:
     known: list[list[tuple[Group, Walk]]] = [[] for _ in models]
     for group in groups(cases, models[0]):
         first = group.slots[:, 0]
-        broke = 1 - group.level[:, first]
+        broke = 1 - group.curves()[0][:, first]
         for at, (level, fade) in enumerate(zip(*tables(group, models), strict=True)):
-            own = replace(group, level=level, fade=fade, shares=group.shares * ((1 - level[:, first]) / broke).T)
-            known[at].append((own, walk(own, models[at])))
+            shares = group.shares * ((1 - level[:, first]) / broke).T
+            went = walk(replace(group, tables=(level, fade)), models[at])
+            known[at].append((replace(group, shares=shares), went))
     return list(known)
 
 
@@ -65,19 +66,26 @@ def tables(group: Group, models: Sequence[Model]) -> tuple[Floats, Floats]:
     """`level` and `fade` of the curves of the group, as (model, curve, slot)."""
     curves_ = [curve for curve, _ in group.deck]
     steps = [[curves.steps(model, each.rule, each.tightness, group.credit) for each in curves_] for model in models]
-    payday = np.array([[on for on, _ in row] for row in steps])  # (model, curve, slot of the day, fill and keeps)
-    other = np.array([[off for _, off in row] for row in steps])
-    level = np.zeros((len(models), len(curves_), SPAN_DAYS * SLOTS_A_DAY))
+    payday, other = (_day(np.array([[each[kind] for each in row] for row in steps])) for kind in range(2))
+    level = np.zeros((len(models), len(curves_), SPAN_DAYS, SLOTS_A_DAY))
     fade = np.zeros_like(level)
-    enough, difference = np.zeros(level.shape[:2]), np.ones(level.shape[:2])
+    enough, difference = np.zeros((*level.shape[:2], 1)), np.ones((*level.shape[:2], 1))
     for day in range(group.start - WARM_DAYS, group.start + SPAN_DAYS):
-        paid = np.array([is_payday(each.rule, day) for each in curves_])[:, None, None]
-        today = np.where(paid, payday, other)
-        for slot in range(SLOTS_A_DAY):
-            fill, keeps = today[:, :, slot, 0], today[:, :, slot, 1]
-            enough = fill + enough * keeps
-            if day >= group.start:
-                difference = difference * keeps
-                at = (day - group.start) * SLOTS_A_DAY + slot
-                level[:, :, at], fade[:, :, at] = enough, difference
-    return level, fade
+        paid = np.array([is_payday(each.rule, day) for each in curves_])[:, None]
+        fills, keeps = (np.where(paid, *each) for each in zip(payday, other, strict=True))
+        today = fills + enough * keeps
+        enough = today[:, :, -1:]
+        if day >= group.start:
+            level[:, :, day - group.start], fade[:, :, day - group.start] = today, difference * keeps
+            difference = difference * keeps[:, :, -1:]
+    flat = (len(models), len(curves_), SPAN_DAYS * SLOTS_A_DAY)
+    return level.reshape(flat), fade.reshape(flat)
+
+
+def _day(steps: Floats) -> tuple[Floats, Floats]:
+    """From (model, curve, slot, (fill, keeps)) of each step to the same since the day began."""
+    fills: Floats = steps[..., 0].copy()
+    keeps: Floats = np.cumprod(steps[..., 1], axis=-1)
+    for slot in range(1, SLOTS_A_DAY):
+        fills[..., slot] += fills[..., slot - 1] * steps[..., slot, 1]
+    return fills, keeps

@@ -38,15 +38,20 @@ class Group:
     deck: Deck
     start: int
     facts: list[Facts]
+    answers: dict[tuple[str, str], Ints]  # (card or debit, kind of the first answer) -> rows
     hours: Floats
     slots: Ints
     ok: NDArray[np.bool_]
     made: NDArray[np.bool_]
     causes: Floats  # weight of each cause by the first answer, the shares of the model included
-    heard: Floats  # (case, attempt, cause): what each later answer says
-    level: Floats  # (curve, slot): the tables of `curves.Funds`
-    fade: Floats
+    heard: NDArray[np.float32]  # (case, attempt, cause): what each later answer says
     shares: Floats  # (case, curve): what the case says of pay-days and household, without the shares of the model
+    tables: tuple[Floats, Floats] | None = None  # `level` and `fade` (curve, slot) in place of the deck's
+
+    def curves(self) -> tuple[Floats, Floats]:
+        """`level` and `fade` by curve and slot."""
+        own = [curve for curve, _ in self.deck]
+        return self.tables or (np.array([each.level for each in own]), np.array([each.fade for each in own]))
 
 
 def groups(cases: Sequence[Facts], model: Model) -> Iterator[Group]:
@@ -65,7 +70,7 @@ def _group(members: list[Facts], model: Model, region: str, credit: bool, start:
     heard_of = _hearing(model)
     wide = max(min(len(facts.tries), MOST_TRIES) for facts in members)
     hours, made = np.zeros((len(members), wide)), np.zeros((len(members), wide), dtype=bool)
-    ok, heard = np.zeros((len(members), wide), dtype=bool), np.ones((len(members), wide, len(CAUSES)))
+    ok, heard = np.zeros((len(members), wide), dtype=bool), np.ones((len(members), wide, len(CAUSES)), dtype=np.float32)
     shift = np.array([model.funds["debit_delay_h"] if facts.debit else 0.0 for facts in members])
     for row, facts in enumerate(members):
         tries, offset = told(facts), facts.utc_offset_h or 0.0
@@ -80,8 +85,11 @@ def _group(members: list[Facts], model: Model, region: str, credit: bool, start:
     causes = np.array([list(beliefs.causes_of(facts, facts.tries[0], model).values()) for facts in members])
     shares = np.array([beliefs.shares_of(facts, model, deck, int(slots[row, 0])) for row, facts in enumerate(members)])
     own = np.array([share for _, share in deck])
-    level, fade = np.array([curve.level for curve, _ in deck]), np.array([curve.fade for curve, _ in deck])
-    return Group(region, credit, deck, start, members, hours, slots, ok, made, causes, heard, level, fade, shares / own)
+    answers: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for row, facts in enumerate(members):
+        answers["debit" if facts.debit else "card", model.answer(facts.tries[0].code)].append(row)
+    rows = {answer: np.array(at) for answer, at in answers.items()}
+    return Group(region, credit, deck, start, members, rows, hours, slots, ok, made, causes, heard, shares / own)
 
 
 def told(facts: Facts) -> tuple[Try, ...]:
@@ -119,7 +127,7 @@ class Walk:
 def walk(group: Group, model: Model, weights: Weights | None = None) -> Walk:
     """Go through the attempts of all cases at once; with `weights`, note what was foretold of each attempt."""
     count, approves = len(group.facts), model.other["approves"]
-    level, fade = group.level, group.fade
+    level, fade = group.curves()
     halves = np.array([kind.half_days for kind in model.blocks])
     funds, gone_funds = np.ones((count, len(level))), np.zeros((count, len(level)))
     enough = np.zeros((count, len(level)))
@@ -192,9 +200,9 @@ def after(before: Weights, went: Walk) -> Weights:
 def weights_of(group: Group, prior: Model, moved: Shares | None = None) -> Weights:
     """The weight of each hypothesis before the retries, with the shares as they are now."""
     moved = moved if moved is not None else defaultdict(lambda: 1.0)
-    names = [answer_of(facts, prior) for facts in group.facts]
-    factors = {name: np.array([moved["answer", *name, cause] for cause in CAUSES]) for name in set(names)}
-    causes = group.causes * np.array([factors[name] for name in names])
+    causes = group.causes.copy()
+    for answer, rows in group.answers.items():
+        causes[rows] *= np.array([moved["answer", *answer, cause] for cause in CAUSES])
     own = [share * moved["rule", group.region, c.rule] * moved["tight", c.tightness.name] for c, share in group.deck]
     funds = group.shares * np.array(own)
     funds *= (causes[:, CAUSE[FUNDS]] / np.maximum(funds.sum(1), 1e-12))[:, None]
@@ -208,10 +216,6 @@ def weights_of(group: Group, prior: Model, moved: Shares | None = None) -> Weigh
         lenient=causes[:, CAUSE[STALE]] * prior.other["stale_passes"],
         never=never,
     )
-
-
-def answer_of(facts: Facts, prior: Model) -> tuple[str, str]:
-    return ("debit" if facts.debit else "card"), prior.answer(facts.tries[0].code)
 
 
 def all_of(weights: Weights) -> Floats:

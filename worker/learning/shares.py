@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from billing.retry.model import BLOCK, CAUSES, FUNDS, OUTAGE, STALE, Model
-from worker.learning.evidence import CAUSE, Group, Shares, Walk, Weights, after, all_of, answer_of, weights_of
+from worker.learning.evidence import CAUSE, Group, Shares, Walk, Weights, after, all_of, weights_of
 
 ROUNDS = 8
 PRIOR = 40.0  # cases that the prior of each share counts for
@@ -55,9 +55,6 @@ def _count(group: Group, prior: Model, weights: Weights, counts: Shares) -> None
     by_cause[:, CAUSE[OUTAGE]] = weights.outage
     by_cause[:, CAUSE[STALE]] += weights.lenient
     by_cause *= one[:, None]
-    rows: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for row, facts in enumerate(group.facts):
-        rows[answer_of(facts, prior)].append(row)
-    for name, at in rows.items():
-        for cause, number in zip(CAUSES, by_cause[at].sum(0).tolist(), strict=True):
-            counts["answer", *name, cause] += number
+    for answer, rows in group.answers.items():
+        for cause, number in zip(CAUSES, by_cause[rows].sum(0).tolist(), strict=True):
+            counts["answer", *answer, cause] += number
