@@ -85,7 +85,7 @@ def tables(group: Group, models: Sequence[Model]) -> tuple[Floats, Floats]:
 def _day(steps: Floats) -> tuple[Floats, Floats]:
     """From (model, curve, slot, (fill, keeps)) of each step to the same since the day began."""
     fills: Floats = steps[..., 0].copy()
-    keeps: Floats = np.cumprod(steps[..., 1], axis=-1)
+    keeps: Floats = np.multiply.accumulate(steps[..., 1], axis=-1)
     for slot in range(1, SLOTS_A_DAY):
         fills[..., slot] += fills[..., slot - 1] * steps[..., slot, 1]
     return fills, keeps
