@@ -1,7 +1,8 @@
 """The product's retry engine in the simulated worlds of failing cards, next to fixed schedules and an oracle.
 
     python -m benchmarks.retry_worlds [--worlds ../shared/worlds] [--cases 4000] [--seeds 1] [--hidden 6 7 8]
-        [--only us_smb_debit] [--learn 1000 4000 10000] [--without-rules mastercard-advice-02] [--json]
+        [--only us_smb_debit] [--learn 1000 4000 10000] [--without-rules mastercard-advice-02] [--expected]
+        [--picture FILE] [--json]
 
 Score: share of the gap between never retrying and an oracle, in per cent, with a 95 % interval over cases. `--learn`
 adds a column for each number of closed cases of the same merchant, of another seed, that the model learnt from.
@@ -21,6 +22,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.calibration_picture import pooled, svg
+from benchmarks.expected_worlds import Played, expected_world
 from billing.events.snapshots import Decline
 from billing.money import Amount
 from billing.retry import plan
@@ -198,35 +201,59 @@ def calibration(said: list[tuple[float, float, bool]], bins: int = 10) -> tuple[
     return error, [(int(count), told / count, came / count) for count, told, came in sums if count]
 
 
-def measure(modules: Any, name: str | int, seed: int, cases: int, learn: list[int], **options: Any) -> dict[str, Any]:
-    """One world: the engine cold and after learning, the fixed schedules, the oracle."""
-    world_module, baselines = modules
-    params = name if isinstance(name, str) else world_module.hidden_params(name)
-    world = world_module.World(seed, params, cases)
-    never, oracle = (net(world, world.run(p)) for p in (baselines.Never(), baselines.Oracle(world)))
-    fixed = {p.name: world.run(p) for p in baselines.baselines(world) if isinstance(p, baselines.Fixed)}
-    most = fixed["uniform_14in27+upd"].summary()["retries_per_case"]
-    scores = {each: score(net(world, result), never, oracle)[0] for each, result in fixed.items()}
-    policy = make_policy(**options)
+def played(world: Any, policy: Any) -> Played:
+    """What came of a policy in one run of the world, or is to be expected of all."""
+    if hasattr(world, "expected"):
+        expected: Played = world.expected(policy, net)
+        return expected
     result = world.run(policy)
-    row: dict[str, Any] = {"world": str(name), "seed": seed, "cases": cases}
-    row["score"], *row["interval"] = score(net(world, result), never, oracle)
-    row["best_fixed"], row["fixed"] = max((value, each) for each, value in scores.items())
     summary = result.summary()
-    row |= {"attempts": summary["retries_per_case"], "of_14_in_27": summary["retries_per_case"] / most}
-    row |= {"violations": summary["violations_per_1k"], "ece": calibration(policy.said)[0]}
+    return Played(net(world, result), summary["retries_per_case"], summary["violations_per_1k"])
+
+
+def measure(
+    modules: Any, name: str | int, seed: int, cases: int, learn: list[int], expected: bool = False, **options: Any
+) -> dict[str, Any]:
+    """One world: the engine cold and after learning, the fixed schedules, the oracle.
+
+    `expected`: without the luck of a run; then only schedules that keep the rules are compared, and nothing is said of
+    calibration.
+    """
+    module, baselines = modules
+    params = name if isinstance(name, str) else module.hidden_params(name)
+    world = (expected_world(module) if expected else module.World)(seed, params, cases)
+    never, oracle = (played(world, policy).net for policy in (baselines.Never(), baselines.Oracle(world)))
+    schedules = [each for each in baselines.baselines(world) if isinstance(each, baselines.Fixed)]
+    fixed = {each.name: played(world, each) for each in schedules if each.guard or not expected}
+    scores = {each: score(came.net, never, oracle)[0] for each, came in fixed.items()}
+    policy = make_policy(**options)
+    cold = played(world, policy)
+    row: dict[str, Any] = {"world": str(name), "seed": seed, "cases": cases, "violations": cold.violations}
+    row["score"], *row["interval"] = score(cold.net, never, oracle)
+    row["best_fixed"], row["fixed"] = max((value, each) for each, value in scores.items())
+    row["better"] = better(cold.net, fixed[row["fixed"]].net, never, oracle)
+    row |= {"attempts": cold.attempts, "of_14_in_27": cold.attempts / fixed["uniform_14in27+upd"].attempts}
+    row["ece"], row["bins"] = (None, []) if expected else calibration(policy.said)
     row["p95_ms"] = 1000 * sorted(policy.seconds)[int(0.95 * len(policy.seconds))]
     row["learnt"] = {}
     if learn:
         from worker.learning.fit import fit  # numpy is needed for learning only
 
         teacher = make_policy(**options)
-        world_module.World(seed + 1000, params, max(learn)).run(teacher)
+        module.World(seed + 1000, params, max(learn)).run(teacher)
         for number in learn:
             pupil = make_policy(fit(teacher.cases[:number], priors()), **options)
-            value = score(net(world, world.run(pupil)), never, oracle)[0]
-            row["learnt"][number] = {"score": value, "ece": calibration(pupil.said)[0]}
+            came = played(world, pupil)
+            ece, bins = (None, []) if expected else calibration(pupil.said)
+            learnt = {"score": score(came.net, never, oracle)[0], "better": better(came.net, cold.net, never, oracle)}
+            row["learnt"][number] = learnt | {"ece": ece, "bins": bins}
     return row
+
+
+def better(one: Any, other: Any, never: Any, oracle: Any) -> tuple[float, float]:
+    """(by how much one scores better than the other on the same cases, and the standard error of that)."""
+    more, gap = one - other, (oracle - never).sum()
+    return 100 * float(more.sum() / gap), 100 * float((more**2).sum() ** 0.5 / gap)
 
 
 def score(of: Any, never: Any, oracle: Any) -> tuple[float, float, float]:
@@ -240,13 +267,29 @@ def score(of: Any, never: Any, oracle: Any) -> tuple[float, float, float]:
 def line(row: dict[str, Any]) -> str:
     low, high = row["interval"]
     learnt = "".join(
-        f"  {number}: {each['score']:.1f} (ECE {each['ece']:.3f})" for number, each in row["learnt"].items()
+        f"  {number}: {each['score']:.1f} ({each['better'][0]:+.1f} +/- {each['better'][1]:.1f}{_ece(each)})"
+        for number, each in row["learnt"].items()
     )
     return (
         f"{row['world']:20}{row['seed']:>3}  {row['score']:5.1f} [{low:5.1f}, {high:5.1f}]  best fixed "
-        f"{row['best_fixed']:5.1f} ({row['fixed']})  attempts {row['attempts']:.2f} ({100 * row['of_14_in_27']:.0f} %) "
-        f" violations {row['violations']:.0f}  ECE {row['ece']:.3f}  p95 {row['p95_ms']:.2f} ms{learnt}"
+        f"{row['best_fixed']:5.1f} ({row['fixed']}; {row['better'][0]:+.1f} +/- {row['better'][1]:.1f})  attempts "
+        f"{row['attempts']:.2f} ({100 * row['of_14_in_27']:.0f} %)  violations {row['violations']:.0f}{_ece(row)}  "
+        f"p95 {row['p95_ms']:.2f} ms{learnt}"
     )
+
+
+def _ece(measured: dict[str, Any]) -> str:
+    return "" if measured["ece"] is None else f", ECE {measured['ece']:.3f}"
+
+
+def picture(rows: list[dict[str, Any]]) -> str:
+    """The calibration of all runs, cold and after the most that was learnt, as SVG."""
+    series = {"cold": pooled([row["bins"] for row in rows])}
+    if most := max((number for row in rows for number in row["learnt"]), default=0):
+        learnt = [row["learnt"][most]["bins"] for row in rows if most in row["learnt"]]
+        series[f"after {most:,} closed cases"] = pooled(learnt)
+    worlds = ", ".join(dict.fromkeys(row["world"] for row in rows))
+    return svg(series, f"Told and came: {worlds}")
 
 
 def main() -> int:
@@ -258,6 +301,8 @@ def main() -> int:
     asked.add_argument("--only", nargs="*", help="of the public worlds")
     asked.add_argument("--learn", type=int, nargs="*", default=[])
     asked.add_argument("--without-rules", nargs="*", default=[], help="names of network rules to leave out")
+    asked.add_argument("--expected", action="store_true", help="without the luck of a run (expected_worlds.py)")
+    asked.add_argument("--picture", type=Path, help="write the calibration of all runs as SVG")
     asked.add_argument("--json", action="store_true")
     options = asked.parse_args()
     if not (options.worlds / "world.py").is_file():
@@ -270,9 +315,13 @@ def main() -> int:
     rows = []
     for name in (*public, *options.hidden):
         for seed in options.seeds:
-            rows.append(measure(modules, name, seed, options.cases, options.learn, without_rules=without))
+            rows.append(
+                measure(modules, name, seed, options.cases, options.learn, options.expected, without_rules=without)
+            )
             if not options.json:
                 print(line(rows[-1]), flush=True)
+    if options.picture:
+        options.picture.write_text(picture(rows))
     if options.json:
         print(json.dumps(rows))
     else:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.retry_worlds import calibration, line, make_policy, measure, rules_in_force
+from benchmarks.expected_worlds import expected_world
+from benchmarks.retry_worlds import calibration, line, make_policy, measure, played, rules_in_force
 
 ROOT = Path(__file__).parents[1]
 WORLDS = next((found for up in ROOT.parents if (found := up / "shared" / "worlds").is_dir()), None)
@@ -28,6 +29,23 @@ def test_a_small_world_is_played_without_a_violation(worlds: Any) -> None:
     assert row["violations"] == 0
     assert row["score"] > 60
     assert 0.5 < row["attempts"] < 6
+    assert row["world"] in line(row)
+
+
+def test_the_expected_score_is_the_mean_of_many_runs(worlds: Any) -> None:
+    module, baselines = worlds
+    policy = baselines.UpdaterAware([1, 4, 9, 16, 25], "five")
+    runs = [played(module.World(seed, "us_smb_debit", 1500), policy) for seed in (1, 2, 3)]
+    expected = [played(expected_world(module)(seed, "us_smb_debit", 1500), policy) for seed in (1, 2, 3)]
+    assert sum(each.attempts for each in expected) == pytest.approx(sum(each.attempts for each in runs), rel=0.05)
+    assert sum(each.net.sum() for each in expected) == pytest.approx(sum(each.net.sum() for each in runs), rel=0.06)
+
+
+def test_expected_scores_compare_what_keeps_the_rules(worlds: Any) -> None:
+    row = measure(worlds, "us_smb_debit", 3, 100, [], expected=True)
+    assert row["violations"] == 0
+    assert row["score"] > 60
+    assert row["ece"] is None
     assert row["world"] in line(row)
 
 

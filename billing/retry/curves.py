@@ -46,14 +46,7 @@ def block_of(day: int) -> int:
 def funds(model: Model, rule: str, kind: int, credit: bool, start: int) -> Funds:
     """The tables for the block of days from `start`; `kind` is the index of the household."""
     household = model.tightness[kind]
-    fills, leaks = household.fills, household.leaks
-    if credit:
-        fills *= model.funds["credit_fills"]
-    if rule == "none":
-        leaks *= 2.0  # money without a fixed day still comes
-    leak, stay = 1 - exp(-leaks / SLOTS_A_DAY), exp(-household.spends / SLOTS_A_DAY)
-    payday = [_step(comes, leak, stay) for comes in _arrivals(model, fills)]
-    other = [_step(0.0, leak, stay)] * SLOTS_A_DAY
+    payday, other = steps(model, rule, household, credit)
     level, fade = array("d"), array("d")
     enough = 0.0
     for day in range(start - WARM_DAYS, start):
@@ -68,6 +61,21 @@ def funds(model: Model, rule: str, kind: int, credit: bool, start: int) -> Funds
             fade.append(difference)
     worth, left = _later(model, level, fade)
     return Funds(rule, household, level, fade, worth, left)
+
+
+Steps = list[tuple[float, float]]  # by slot of the day: the chance to be filled, what is kept of a difference
+
+
+def steps(model: Model, rule: str, household: Tightness, credit: bool) -> tuple[Steps, Steps]:
+    """A pay-day, slot by slot, and any other day."""
+    fills, leaks = household.fills, household.leaks
+    if credit:
+        fills *= model.funds["credit_fills"]
+    if rule == "none":
+        leaks *= 2.0  # money without a fixed day still comes
+    leak, stay = 1 - exp(-leaks / SLOTS_A_DAY), exp(-household.spends / SLOTS_A_DAY)
+    payday = [_step(comes, leak, stay) for comes in _arrivals(model, fills)]
+    return payday, [_step(0.0, leak, stay)] * SLOTS_A_DAY
 
 
 def _step(comes: float, leak: float, stay: float) -> tuple[float, float]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -11,8 +10,8 @@ from billing.retry.belief import Facts, Try, believe
 from billing.retry.model import CAUSES, model_of, table_of
 from billing.retry.reasons import causes
 from config.priors import priors
-from worker.learning.evidence import groups, walk
-from worker.learning.fit import _map, _weights, fit
+from worker.learning.evidence import groups, walk, weights_of
+from worker.learning.fit import _map, fit
 
 FAILED = datetime(2026, 3, 10, 15, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -35,7 +34,7 @@ def test_many_cases_at_once_are_weighed_as_one_alone(code: str, days: tuple[floa
     facts = closed(0, *days, code=code)
     alone = causes(believe(facts, MODEL))
     (group,) = groups([facts], MODEL)
-    went, before = walk(group, MODEL), _weights(group, MODEL, defaultdict(lambda: 1.0))
+    went, before = walk(group, MODEL), weights_of(group, MODEL)
     funds, blocks = (before.funds * went.funds).sum(), (before.blocks * went.blocks).sum()
     outage, lenient = (before.outage * went.outage).sum(), (before.lenient * went.lenient).sum()
     total = funds + blocks + outage + lenient + (before.never * went.never).sum()

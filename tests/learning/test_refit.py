@@ -98,7 +98,7 @@ def test_few_closed_cases_change_nothing_and_start_no_process(small: App, monkey
         keep(db, some_closed_cases(20))
     assert "too few to learn from: 20 closed cases, 300 are wanted" in refit.run(small, SELF)
     assert small.policies.model(SELF) is priors()
-    assert findings(small) == [(Level.OK, "self (test): prior-1, nothing learnt yet")]
+    assert findings(small) == [(Level.OK, "self (test): prior-2, nothing learnt yet")]
 
 
 def test_a_world_that_changed_refuses_the_model_and_keeps_the_old_one(small: App) -> None:
@@ -141,6 +141,16 @@ def test_it_is_fitted_once_a_week_by_one_worker(small: App, clock: Clock) -> Non
     assert any("no model was fitted since" in said for _, said in findings(small))
 
 
+def test_the_shipped_model_of_an_older_release_is_the_one_shipped_now(app: App) -> None:
+    a_model(app, "learnt-1")
+    with app.db.begin() as db:
+        for version in ("learnt-1", "prior-1"):
+            retry_models.use(db, SELF, version, "ann", "the learnt one was odd", app.now())
+        assert retry_models.InUse().refresh(db) == {}
+    app.policies.refresh()
+    assert app.policies.model(SELF) is priors()
+
+
 def test_an_operator_goes_back_to_another_version(app: App, clock: Clock) -> None:
     for version in ("learnt-1", "learnt-2"):
         a_model(app, version)
@@ -149,7 +159,7 @@ def test_an_operator_goes_back_to_another_version(app: App, clock: Clock) -> Non
             retry_models.use(db, SELF, version, "reprieve", "passed", app.now())
     app.policies.refresh()
     assert app.policies.model(SELF).version == "learnt-2"
-    for version in ("learnt-1", "prior-1"):
+    for version in ("learnt-1", "prior-2"):
         with app.db.begin() as db:
             retry_models.use(db, SELF, version, "ann", "the last one was odd", app.now())
         app.policies.refresh()

@@ -23,7 +23,9 @@ from billing.retry.model import BLOCK, CAUSES, FUNDS, OUTAGE, SLOTS_A_DAY, STALE
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Deck = tuple[tuple[curves.Funds, float], ...]
 MOST_TRIES = 16  # what a case tells after so many is not needed
+Shares = dict[tuple[str, ...], float]  # factor by which a share was moved
 CAUSE = {cause: index for index, cause in enumerate(CAUSES)}
 
 
@@ -32,16 +34,24 @@ class Group:
     """Cases that read the same tables; rows are cases, columns are attempts (0 is the failed charge)."""
 
     region: str
-    deck: tuple[tuple[curves.Funds, float], ...]
+    credit: bool
+    deck: Deck
     start: int
     facts: list[Facts]
+    answers: dict[tuple[str, str], Ints]  # (card or debit, kind of the first answer) -> rows
     hours: Floats
     slots: Ints
     ok: NDArray[np.bool_]
     made: NDArray[np.bool_]
     causes: Floats  # weight of each cause by the first answer, the shares of the model included
-    heard: Floats  # (case, attempt, cause): what each later answer says
+    heard: NDArray[np.float32]  # (case, attempt, cause): what each later answer says
     shares: Floats  # (case, curve): what the case says of pay-days and household, without the shares of the model
+    tables: tuple[Floats, Floats] | None = None  # `level` and `fade` (curve, slot) in place of the deck's
+
+    def curves(self) -> tuple[Floats, Floats]:
+        """`level` and `fade` by curve and slot."""
+        own = [curve for curve, _ in self.deck]
+        return self.tables or (np.array([each.level for each in own]), np.array([each.fade for each in own]))
 
 
 def groups(cases: Sequence[Facts], model: Model) -> Iterator[Group]:
@@ -60,7 +70,7 @@ def _group(members: list[Facts], model: Model, region: str, credit: bool, start:
     heard_of = _hearing(model)
     wide = max(min(len(facts.tries), MOST_TRIES) for facts in members)
     hours, made = np.zeros((len(members), wide)), np.zeros((len(members), wide), dtype=bool)
-    ok, heard = np.zeros((len(members), wide), dtype=bool), np.ones((len(members), wide, len(CAUSES)))
+    ok, heard = np.zeros((len(members), wide), dtype=bool), np.ones((len(members), wide, len(CAUSES)), dtype=np.float32)
     shift = np.array([model.funds["debit_delay_h"] if facts.debit else 0.0 for facts in members])
     for row, facts in enumerate(members):
         tries, offset = told(facts), facts.utc_offset_h or 0.0
@@ -75,7 +85,11 @@ def _group(members: list[Facts], model: Model, region: str, credit: bool, start:
     causes = np.array([list(beliefs.causes_of(facts, facts.tries[0], model).values()) for facts in members])
     shares = np.array([beliefs.shares_of(facts, model, deck, int(slots[row, 0])) for row, facts in enumerate(members)])
     own = np.array([share for _, share in deck])
-    return Group(region, deck, start, members, hours, slots, ok, made, causes, heard, shares / own)
+    answers: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for row, facts in enumerate(members):
+        answers["debit" if facts.debit else "card", model.answer(facts.tries[0].code)].append(row)
+    rows = {answer: np.array(at) for answer, at in answers.items()}
+    return Group(region, credit, deck, start, members, rows, hours, slots, ok, made, causes, heard, shares / own)
 
 
 def told(facts: Facts) -> tuple[Try, ...]:
@@ -107,14 +121,13 @@ class Walk:
     outage: Floats
     lenient: Floats
     never: Floats  # (case, cause)
-    foretold: list[tuple[Floats, NDArray[np.bool_], Floats]]  # chance, came, local hours; when weights were given
+    foretold: list[tuple[Floats, NDArray[np.bool_]]]  # chance, came; when weights were given
 
 
 def walk(group: Group, model: Model, weights: Weights | None = None) -> Walk:
     """Go through the attempts of all cases at once; with `weights`, note what was foretold of each attempt."""
     count, approves = len(group.facts), model.other["approves"]
-    level = np.array([curve.level for curve, _ in group.deck])
-    fade = np.array([curve.fade for curve, _ in group.deck])
+    level, fade = group.curves()
     halves = np.array([kind.half_days for kind in model.blocks])
     funds, gone_funds = np.ones((count, len(level))), np.zeros((count, len(level)))
     enough = np.zeros((count, len(level)))
@@ -146,7 +159,7 @@ def walk(group: Group, model: Model, weights: Weights | None = None) -> Walk:
             all_ = (weights.funds[at] * (funds[at] + gone_funds[at])).sum(1) + weights.outage[at] * outage[at]
             all_ += (weights.blocks[at] * (blocks[at] + gone_blocks[at])).sum(1) + weights.lenient[at] * lenient[at]
             all_ += (weights.never[at] * never[at]).sum(1)
-            foretold.append((good / np.maximum(all_, TINY), came, group.hours[at, column]))
+            foretold.append((good / np.maximum(all_, TINY), came))
         heard = group.heard[at, column]
         no = (~came).astype(float)
         fund, block = heard[:, CAUSE[FUNDS], None], heard[:, CAUSE[BLOCK], None]
@@ -171,3 +184,41 @@ class Weights:
     outage: Floats
     lenient: Floats
     never: Floats
+
+
+def after(before: Weights, went: Walk) -> Weights:
+    """The weights once the attempts are known; they do not sum to one."""
+    return Weights(
+        funds=before.funds * went.funds,
+        blocks=before.blocks * went.blocks,
+        outage=before.outage * went.outage,
+        lenient=before.lenient * went.lenient,
+        never=before.never * went.never,
+    )
+
+
+def weights_of(group: Group, prior: Model, moved: Shares | None = None) -> Weights:
+    """The weight of each hypothesis before the retries, with the shares as they are now."""
+    moved = moved if moved is not None else defaultdict(lambda: 1.0)
+    causes = group.causes.copy()
+    for answer, rows in group.answers.items():
+        causes[rows] *= np.array([moved["answer", *answer, cause] for cause in CAUSES])
+    own = [share * moved["rule", group.region, c.rule] * moved["tight", c.tightness.name] for c, share in group.deck]
+    funds = group.shares * np.array(own)
+    funds *= (causes[:, CAUSE[FUNDS]] / np.maximum(funds.sum(1), 1e-12))[:, None]
+    kinds = np.array([kind.share * moved["block", kind.name] for kind in prior.blocks])
+    never = causes.copy()
+    never[:, [CAUSE[FUNDS], CAUSE[BLOCK], CAUSE[OUTAGE]]] = 0.0
+    return Weights(
+        funds=funds,
+        blocks=causes[:, CAUSE[BLOCK], None] * (kinds / kinds.sum()),
+        outage=causes[:, CAUSE[OUTAGE]],
+        lenient=causes[:, CAUSE[STALE]] * prior.other["stale_passes"],
+        never=never,
+    )
+
+
+def all_of(weights: Weights) -> Floats:
+    """The weight of all hypotheses together, by case."""
+    sums: Floats = weights.funds.sum(1) + weights.blocks.sum(1) + weights.never.sum(1)
+    return np.asarray(np.maximum(sums + weights.outage + weights.lenient, 1e-300))

@@ -11,7 +11,7 @@ from config.priors import priors
 
 
 def test_the_cold_start_can_be_read() -> None:
-    assert priors().version == "prior-1"
+    assert priors().version == "prior-2"
     assert priors().learnt_from == 0
 
 
