@@ -12,10 +12,10 @@ from tests.ahead.conftest import looking_ahead
 from tests.channels.told import read_mail
 from tests.journeys.sequences import outcomes, policies, said, steps
 from tests.journeys.test_recovery import renewal_fails
-from tests.journeys.test_sequences import BROKE, MINE, Box, two_fail, with_channels
-from tests.page.conftest import paying_world
+from tests.journeys.test_sequences import BROKE, MINE, Box, dispute, tell, two_fail, with_channels
+from tests.page.conftest import browser, link_in, paying_world
 from tests.world import DAY, HOUR, SELF, START, World, world
-from worker import flow, switch
+from worker import flow, queue_acts, switch
 from worker import tables as t
 from worker.assist_tables import task_reason
 from worker.channels import Handed, Message, Outcome
@@ -144,3 +144,65 @@ def test_a_refusing_room_of_the_team_is_no_lost_customer(sqlite_url: str, tmp_pa
         w.pass_time(START + 34 * DAY)
         assert steps(w) == ["first:chat"]
         assert "contact_lost" not in reasons(w)
+
+
+# ---------------------------------------------------------------- after the end
+
+
+def with_end(folder: Path, end: str) -> Path:
+    own = policies(folder)
+    with (own / "mine.toml").open("a", encoding="utf-8") as file:
+        file.write(f"[end]\n{end}\n")
+    return own
+
+
+def test_nobody_is_asked_to_settle_what_was_voided(sqlite_url: str, tmp_path: Path) -> None:
+    folder = with_end(tmp_path, 'subscription = "cancel"\ninvoice = "void"')
+    with world(sqlite_url, tmp_path, policy_dir=folder, **MINE) as w:
+        sub, invoice = renewal_fails(w, BROKE)
+        w.pass_time(START + 47 * DAY)
+        assert w.client.v1.invoices.retrieve(invoice).status == "void"
+        w.sb.new_card(sub.customer)
+        w.pass_time(DAY)
+        assert w.case(invoice).state is State.LOST
+        assert steps(w) == ["first", "second", "last"]
+
+
+def test_what_was_written_off_can_still_be_paid_through_the_page(sqlite_url: str, tmp_path: Path) -> None:
+    folder = with_end(tmp_path, 'subscription = "cancel"\ninvoice = "uncollectible"')
+    with paying_world(sqlite_url, tmp_path, policy_dir=folder, **MINE) as w:
+        _, invoice = renewal_fails(w, BROKE)
+        w.pass_time(START + 47 * DAY)
+        assert w.client.v1.invoices.retrieve(invoice).status == "uncollectible"
+        assert steps(w)[-1] == "ended"
+        with browser(link_in(w.mails()[-1])) as guest:
+            answer = guest.press("pay", invoice=invoice)
+        assert "said=settled" not in answer.headers["location"]
+
+
+@pytest.mark.parametrize("stop", ["held", "disputed"])
+def test_who_is_held_hears_nothing_of_the_end_either(sqlite_url: str, tmp_path: Path, stop: str) -> None:
+    with world(sqlite_url, tmp_path, policy_dir=policies(tmp_path), **MINE) as w:
+        sub, invoice = renewal_fails(w, BROKE)
+        w.pass_time(START + 44 * DAY)
+        if stop == "held":
+            queue_acts.act(w.app, SELF, "hold", invoice, "ann", {})
+        else:
+            tell(w, dispute("ch_1", sub.customer, True), "disputed", sub.customer)
+        w.pass_time(START + 47 * DAY)
+        w.client.v1.subscriptions.cancel(sub.subscription)
+        w.pass_time(DAY)
+        w.sb.new_card(sub.customer)
+        w.pass_time(DAY)
+        assert w.case(invoice).state is State.LOST
+        assert steps(w) == ["first", "second"]
+
+
+def test_what_is_being_marked_as_paid_outside_is_not_asked_for_after_the_end(sqlite_url: str, tmp_path: Path) -> None:
+    with paying_world(sqlite_url, tmp_path, policy_dir=policies(tmp_path), **MINE) as w:
+        _, invoice = renewal_fails(w, BROKE)
+        w.pass_time(START + 47 * DAY)
+        with browser(link_in(w.mails()[0])) as guest:
+            assert "pay" in guest.buttons()
+            queue_acts.act(w.app, SELF, "paid-outside", invoice, "ann", {})
+            assert "pay" not in guest.buttons()
