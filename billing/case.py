@@ -73,6 +73,9 @@ def move(old: State, new: State) -> State:
 # Stripe may tell of a failure and of its consequence in either order, and by events some hours apart.
 EARLIER = timedelta(days=1)
 
+# Of a message: taken for the customer, or named in one that was (billing/notices/sequence.py, MERGED).
+TOLD = frozenset({"accepted", "merged"})
+
 # A bank that said one of these will say it again until the customer does something.
 NO_SILENT_RETRY = frozenset({DeclineClass.NEEDS_CUSTOMER, DeclineClass.AUTHENTICATION, DeclineClass.DEAD_CARD})
 
@@ -317,7 +320,7 @@ class RecoveryCase:
             return RecoveredBy.STRIPE_RETRY
         if self.paid_by_key.startswith(STAFF_PREFIX):
             return RecoveredBy.STAFF
-        asked = any(outcome == "accepted" for _, outcome in self.notices)
+        asked = any(outcome in TOLD for _, outcome in self.notices)
         return RecoveredBy.OUR_MESSAGE if asked else RecoveredBy.CUSTOMER
 
 
@@ -332,7 +335,7 @@ def _live_state(case: RecoveryCase) -> tuple[State, str]:
         return State.PAUSED, "collection of the subscription is paused at Stripe"
     if case.decline_class in NO_SILENT_RETRY and not case.card_changed:
         return State.NEEDS_CUSTOMER, case.decline_because
-    if case.attempts or any(outcome == "accepted" for _, outcome in case.notices):
+    if case.attempts or any(outcome in TOLD for _, outcome in case.notices):
         return State.RECOVERING, "waiting for the money after an attempt or a message"
     return State.OPEN, case.decline_because or "the payment failed"
 

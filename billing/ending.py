@@ -292,6 +292,19 @@ def _fits(price: Price, item: Item, currency: str | None) -> bool:
 # ---------------------------------------------------------------- after the end
 
 
+def unsettled(case: RecoveryCase) -> str:
+    """Why nobody may be asked for the money of a lost case any more, or not now; empty when he may."""
+    if case.voided_at:
+        return "the invoice was voided: nobody can pay it any more"
+    if case.amount.minor <= 0:
+        return "nothing is owed any more"
+    if case.disputed_at:
+        return "the customer disputed a charge"
+    if case.operator.outside:
+        return "it is being marked as paid outside Stripe"
+    return "an operator holds this case" if case.operator.held else ""
+
+
 def rescued_at(case: RecoveryCase, ending: Ending) -> datetime | None:
     """When the customer of a lost case brought a payment method, if that was soon enough after the end."""
     brought, ended = case.method_brought_at, case.closed_at

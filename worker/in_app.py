@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import select
 
 from billing.case import RecoveryCase, State
+from billing.ending import unsettled
 from billing.entitlement import Entitlement, Level
 from billing.notices.language import locales_of, zone_of
 from billing.notices.sequence import SILENT
@@ -94,7 +95,7 @@ def asks_late(case: RecoveryCase, since: timedelta, now: datetime) -> bool:
     """May the customer still be asked about a case that was lost? For some time, while it can be paid."""
     if case.state is not State.LOST or case.closed_at is None or now > case.closed_at + since:
         return False
-    return not (case.voided_at or case.disputed_at or case.operator.held) and case.amount.minor > 0
+    return not unsettled(case) and not case.under_way
 
 
 def asks(case: RecoveryCase) -> bool:

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, update
 from billing.events.occurrences import Event, NoticeEnded
 from billing.notices import address
 from billing.notices.compose import Skip
-from billing.notices.sequence import MERGED, Via
+from billing.notices.sequence import ASKING, MERGED, Via
 from worker import crash, metrics, outbox, store, suppression, volume, wording
 from worker.absorb import absorb, absorb_one, read_event
 from worker.app import App
@@ -231,7 +231,8 @@ def _handed(app: App, claim: Claim, handed: Handed) -> str:
 def _end(app: App, claim: Claim, outcome: str, because: str) -> str:
     """One transaction: the message's end, the action's end, and the case that may now be planned differently."""
     now, step = app.now(), str(claim.detail["step"])
-    team = outcome == Outcome.ACCEPTED and claim.detail.get("channel") == Via.CHAT
+    reached = outcome in (Outcome.ACCEPTED, Outcome.UNKNOWN)
+    team = reached and claim.detail.get("channel") == Via.CHAT
     try:
         with app.db.begin() as db:
             store.lock(db, claim.owner, [claim.customer or claim.invoice or ""])
@@ -239,8 +240,9 @@ def _end(app: App, claim: Claim, outcome: str, because: str) -> str:
             ended = [_ended(claim, claim.invoice or "", step, TO_TEAM if team else str(outcome), now)]
             if outcome != SKIPPED:
                 _mark(db, claim, str(outcome), because, now)
-            if outcome in (Outcome.ACCEPTED, Outcome.UNKNOWN):
-                ended += [_ended(claim, *merged, MERGED, now) for merged in end_merged(db, claim, now)]
+            if reached:
+                also = MERGED if outcome == Outcome.ACCEPTED else str(outcome)
+                ended += [_ended(claim, *merged, also, now) for merged in end_merged(db, claim, now)]
             absorb(app, db, claim.owner, ended)
     except Lost:
         return "another worker has this"
@@ -284,7 +286,7 @@ def _later(app: App, claim: Claim, because: str, until: datetime | None = None) 
 
 def _wait_for(app: App, claim: Claim, ready: Ready, later: Later) -> str:
     """Not lost, unless what it says would come too late."""
-    if later.until >= ready.go.case.deadline:
+    if ready.go.due.template in ASKING and later.until >= ready.go.case.deadline:
         return _end(app, claim, SKIPPED, f"{later.because}, and the recovery window ends before the next may go out")
     return _later(app, claim, later.because, later.until)
 

@@ -97,11 +97,11 @@ class Desk:
                 day = datetime.fromisoformat(text)
                 return datetime.combine(day + timedelta(days=1), time(), UTC)
             found = datetime.fromisoformat(text)
+            if found.tzinfo is None:
+                raise BadWish(f"{name} needs a zone, as in 2027-01-31T12:00:00Z")
+            return found.astimezone(UTC)
         except (ValueError, OverflowError):
             raise BadWish(f"{name} must be a day like 2027-01-31, or an instant with its zone") from None
-        if found.tzinfo is None:
-            raise BadWish(f"{name} needs a zone, as in 2027-01-31T12:00:00Z")
-        return found.astimezone(UTC)
 
 
 Act = Callable[[Desk], Done]

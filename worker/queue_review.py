@@ -21,6 +21,7 @@ from billing import assist
 from billing.actions import Kind
 from billing.assist import Facts, Need, Stuck
 from billing.case import RecoveryCase, State
+from billing.notices.sequence import Via
 from billing.policy import Policy
 from billing.retry.schedule import next_attempt
 from worker import queue_marks, store
@@ -192,6 +193,7 @@ def _contacts(db: Connection, owner: Owner, invoices: list[str]) -> tuple[dict[s
     for invoice, at in db.execute(select(told.c.invoice, func.max(told.c.at)).where(back).group_by(told.c.invoice)):
         returned[invoice] = at
     ended = owner.of(notice) & notice.c.invoice.in_(invoices) & notice.c.state.in_(("accepted", "rejected"))
+    ended &= notice.c.channel != Via.CHAT.value  # whether the team has it says nothing of the customer
     newest = select(notice.c.invoice, notice.c.state, func.max(notice.c.finished_at)).where(ended)
     for invoice, state, at in db.execute(newest.group_by(notice.c.invoice, notice.c.state)):
         if state == "accepted":

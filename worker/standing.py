@@ -6,7 +6,7 @@ one person about several open invoices become one, which names them all; the oth
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -27,7 +27,7 @@ from worker.store import Owner
 from worker.tables import action, notice
 
 MERGE_WITHIN = timedelta(hours=12)  # messages so near each other are one
-WAIT = timedelta(minutes=5)
+WAIT, HOUR = timedelta(minutes=5), timedelta(hours=1)
 MERGES = "merges"  # in an action's detail: keys of the messages that this one stands for
 ASKED = ("accepted", "unknown", "handing_over")  # states of a message that may have reached somebody, or is about to
 
@@ -127,7 +127,7 @@ def _belongs(app: App, case: RecoveryCase, go: Go) -> bool:
         return True
     promised = held_until(case, policy)
     silent = case.failed_at + policy.sequence.silent > now + MERGE_WITHIN
-    return not (silent or case.under_way or case.amount.minor <= 0 or (promised and promised > now))
+    return not (silent or case.under_way or case.in_flight or case.amount.minor <= 0 or (promised and promised > now))
 
 
 def _waiting(db: Connection, owner: Owner, invoices: Sequence[str], until: datetime) -> list[Row[Any]]:
@@ -176,27 +176,23 @@ def too_often(db: Connection, claim: Claim, go: Go, recipient: str, now: datetim
 
     Call it under the lock of the customer, in the transaction of the intent.
     """
-    if go.due.template not in ASKING or claim.customer is None or go.policy.messages is None:
+    if claim.customer is None or go.policy.messages is None:
         return None
     sequence = go.policy.sequence
     mine = claim.owner.of(notice) & (notice.c.customer == claim.customer) & (notice.c.recipient_hash == recipient)
     rows = db.execute(
-        select(notice.c.at, notice.c.state, notice.c.invoice, notice.c.step)
-        .where(mine, notice.c.at > now - sequence.per, notice.c.state.in_(ASKED), _asking(notice.c.template))
+        select(notice.c.at, notice.c.state, notice.c.template)
+        .where(mine, notice.c.at > now - max(sequence.per, HOUR), notice.c.state.in_(ASKED))
         .order_by(notice.c.at)
     ).all()
-    if any(row.state == "handing_over" and row.at > now - timedelta(hours=1) for row in rows):
+    # It may stand for this one too: then this one ends with it.
+    if any(row.state == "handing_over" and row.at > now - HOUR for row in rows):
         return Later(now + WAIT, "another message to the same person is being handed over")
-    if sequence.at_most and len(rows) >= sequence.at_most and not go.due.asked:
+    if go.due.template not in ASKING or go.due.asked:
+        return None
+    asked = [row.at for row in rows if row.template in ASKING and row.at > now - sequence.per]
+    if sequence.at_most and len(asked) >= sequence.at_most:
         days = sequence.per / timedelta(days=1)
-        because = f"{len(rows)} messages reached this address within {days:g} days"
-        return Later(rows[-sequence.at_most].at + sequence.per, because)
+        because = f"{len(asked)} messages reached this address within {days:g} days"
+        return Later(asked[-sequence.at_most] + sequence.per, because)
     return None
-
-
-def _asking(column: Any) -> Any:
-    return column.in_(_values(ASKING))
-
-
-def _values(steps: Iterable[Step]) -> list[str]:
-    return sorted(step.value for step in steps)

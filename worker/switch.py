@@ -16,6 +16,7 @@ from worker.store import Owner
 from worker.tables import action, audit, kill_switch
 
 EVERYTHING, ACCOUNT, MESSAGES = "all", "account", "messages"
+TO_CUSTOMERS = (Kind.NOTICE.value, Kind.AHEAD.value)  # what a stop of messages holds back
 
 
 def stopped_here() -> ColumnElement[bool]:
@@ -28,7 +29,7 @@ def stopped_here() -> ColumnElement[bool]:
                 and_(
                     kill_switch.c.account == action.c.account,
                     kill_switch.c.livemode == action.c.livemode,
-                    or_(kill_switch.c.scope == ACCOUNT, action.c.kind == Kind.NOTICE.value),
+                    or_(kill_switch.c.scope == ACCOUNT, action.c.kind.in_(TO_CUSTOMERS)),
                 ),
             ),
         )

@@ -166,7 +166,7 @@ def hints_in(facts: Iterable[Fact]) -> Hints:
         match fact.what:
             case seen.PaymentMethodSeen(change="automatically_updated"):
                 updates.append(fact.at)
-            case seen.NoticeEnded(invoice=invoice, outcome="accepted"):
+            case seen.NoticeEnded(invoice=invoice, outcome="accepted" | "merged"):
                 messages.setdefault(invoice, fact.at)
             case _:
                 pass

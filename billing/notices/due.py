@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import NamedTuple
 
 from billing.case import RecoveryCase, State
+from billing.ending import unsettled
 from billing.events.occurrences import Answer
 from billing.notices.conditions import unmet
 from billing.notices.hours import first_allowed, last_allowed
@@ -170,10 +171,11 @@ class _Weighing:
         case = self.case
         if step.template is Step.RECOVERED:
             return "" if case.state is State.RECOVERED and case.paid_at else "the invoice is not paid"
-        if step.template not in ASKING:
-            return "" if case.state is State.LOST else f"the case is {case.state}"
-        if not case.live or case.state in SILENT:
+        asking = step.template in ASKING
+        if case.state in SILENT or not (case.live if asking else case.state is State.LOST):
             return f"the case is {case.state}"
+        if not asking and (because := unsettled(case)):
+            return because
         if case.under_way:
             return "a payment is under way: it may be wrong by the time it is read"
         if self.sequence.hold and case.in_flight:

@@ -50,7 +50,7 @@ AFTER_THE_END = frozenset({Step.ENDED, Step.LATE_RESCUE})
 AHEAD = frozenset({Step.CARD_EXPIRING, Step.RENEWAL_COMING, Step.METHOD_MISSING})  # nothing has failed
 
 SILENT = frozenset({State.HELD, State.PAUSED})  # live, and nothing is sent
-MERGED = "merged"  # another message named this invoice too
+MERGED = "merged"  # another message, which was taken, named this invoice too
 # Handed over, as far as anybody can say (worker.channels.Outcome).
 MAY_HAVE_REACHED = frozenset({"accepted", "unknown", MERGED})
 

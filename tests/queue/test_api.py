@@ -123,6 +123,8 @@ def test_an_act_is_done_and_said_and_done_again_it_changes_nothing(caller: Calle
         ("take", {"actor": 7}, 400, "bad_request"),
         ("take", {"actor": "reprieve"}, 400, "bad_request"),
         ("due", {"actor": "ann", "at": "soon"}, 400, "bad_request"),
+        ("due", {"actor": "ann", "at": "9999-12-31T23:59:59-12:00"}, 400, "bad_request"),
+        ("extend", {"actor": "ann", "until": "0001-01-01T00:00:00+12:00"}, 400, "bad_request"),
         ("dance", {"actor": "ann"}, 404, "no_such_act"),
         ("extend", {"actor": "ann", "until": "2027-01-01"}, 409, "too_late"),
         ("take", ["ann"], 400, "not_an_object"),
@@ -134,6 +136,19 @@ def test_bad_requests_are_refused_in_words(caller: Caller, act: str, body: Any, 
     assert (found, problem["code"]) == (status, code)
     assert problem["detail"]
     assert caller.story.everything() == before
+
+
+@pytest.mark.parametrize("path", ["/in_%00", "?owner=%00"])
+def test_what_no_id_can_be_is_refused_and_not_asked_of_the_database(caller: Caller, path: str) -> None:
+    status, problem = caller.get(path)
+    assert (status, problem["code"]) == (400, "bad_text")
+
+
+def test_a_body_that_is_too_deep_to_be_known_again_is_refused(caller: Caller) -> None:
+    deep: Any = {"actor": "ann"}
+    for _ in range(300):
+        deep = {"actor": "ann", "more": deep}
+    assert caller.post("take", deep, idempotency_key="k-deep")[0] == 400
 
 
 def test_an_unknown_invoice_is_not_found(caller: Caller) -> None:

@@ -70,6 +70,7 @@ class Api:
         async def endpoint(request: Request) -> Response:
             try:
                 token = await run_in_threadpool(self._let_in, request, scope)
+                _readable(request)
                 body = await _body(request) if request.method not in ("GET", "HEAD") else {}
                 asked = Asked(token, request.path_params, request.query_params, request.headers, body)
                 return await run_in_threadpool(answer, asked)
@@ -114,6 +115,12 @@ def json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None
 
 def _challenge(more: str = "") -> dict[str, str]:
     return {"www-authenticate": f'Bearer realm="reprieve"{", " if more else ""}{more}'}
+
+
+def _readable(request: Request) -> None:
+    """No NUL in path and query: PostgreSQL refuses to be asked for it. Raises Problem."""
+    if any("\0" in str(value) for value in (*request.path_params.values(), *request.query_params.values())):
+        raise Problem(400, "bad_text", "The address holds a character that no id has.")
 
 
 async def _body(request: Request) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from billing.actions import Action, Kind, talk_key
 from billing.case import RecoveryCase
 from billing.events.occurrences import Event, InvoiceRead, Promised
 from billing.notices.compose import STRIPE_HOSTS, Links, safe_link
+from billing.retry.last_look import PAYABLE
 from worker import links, queue_marks, store, talk
 from worker.absorb import absorb
 from worker.app import App
@@ -82,7 +83,7 @@ def _pay(app: App, link: Link, stands: Standing, invoice: str) -> Done:
         seen = _read(app, gateway, link, case)
     except (StripeAway, StripeMissing, StripeRefused):
         return Done("away")
-    if seen.invoice.status != "open" or seen.processing or seen.invoice.customer != link.customer:
+    if seen.invoice.status not in PAYABLE or seen.processing or seen.invoice.customer != link.customer:
         return Done("settled")
     return _to_stripe(app, seen.invoice.hosted_invoice_url)
 

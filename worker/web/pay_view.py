@@ -12,6 +12,7 @@ from sqlalchemy import Connection, select
 
 from billing.case import RecoveryCase, State
 from billing.declines import Tell, classify
+from billing.ending import unsettled
 from billing.money import Amount
 from billing.notices.compose import clean
 from billing.notices.language import locales_of, zone_of
@@ -90,7 +91,7 @@ def standing(app: App, db: Connection, link: Link, now: datetime) -> Standing:
 
 
 def _lately(case: RecoveryCase, now: datetime) -> bool:
-    return case.voided_at is None and case.closed_at is not None and now - case.closed_at < LATE
+    return not unsettled(case) and case.closed_at is not None and now - case.closed_at < LATE
 
 
 def tongue_for(asked: str | None, known: Sequence[str]) -> Tongue:

@@ -120,7 +120,10 @@ class Desk:
 
 
 def _hash(asked: Asked, what: str, invoice: str) -> str:
-    request = orjson.dumps([what, invoice, dict(asked.body)], option=orjson.OPT_SORT_KEYS)
+    try:
+        request = orjson.dumps([what, invoice, dict(asked.body)], option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        raise BadWish("the body is nested too deeply") from None
     return hashlib.sha256(request).hexdigest()
 
 

@@ -1,0 +1,208 @@
+"""Where the parts meet: messages that fall together, stops of messages, the team's rooms and the customer's mailbox."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from billing.case import State
+from billing.ledger.sources import RecoveredBy
+from tests.ahead.conftest import looking_ahead
+from tests.channels.told import read_mail
+from tests.journeys.sequences import outcomes, policies, said, steps
+from tests.journeys.test_recovery import renewal_fails
+from tests.journeys.test_sequences import BROKE, MINE, Box, dispute, tell, two_fail, with_channels
+from tests.page.conftest import browser, link_in, paying_world
+from tests.world import DAY, HOUR, SELF, START, World, world
+from worker import flow, queue_acts, switch
+from worker import tables as t
+from worker.assist_tables import task_reason
+from worker.channels import Handed, Message, Outcome
+
+
+class Colleague(Box):
+    """While the first message is handed over, another worker performs whatever is due."""
+
+    def __init__(self, w: World) -> None:
+        super().__init__()
+        self.w = w
+
+    def send(self, message: Message) -> Handed:
+        handed = super().send(message)
+        if len(self.sent) == 1:
+            flow.perform_due(self.w.app)
+        return handed
+
+
+def merging(folder: Path) -> Path:
+    return policies(folder, "merge = true\n")
+
+
+@pytest.mark.parametrize("what", ["asking", "thanks", "ended"])
+def test_two_workers_with_two_invoices_of_one_customer_send_one_message(
+    database_url: str, tmp_path: Path, what: str
+) -> None:
+    with paying_world(database_url, tmp_path, policy_dir=merging(tmp_path), **MINE) as w:
+        sub, invoices = two_fail(w)
+        box = Colleague(w)
+        if what != "asking":
+            w.pass_time(START + (34 if what == "thanks" else 47) * DAY)
+        with_channels(w, email=box)
+        if what == "thanks":
+            for invoice in invoices:
+                w.client.v1.invoices.pay(invoice, {"paid_out_of_band": True})
+        if what == "ended":
+            for one in w.client.v1.subscriptions.list({"customer": sub.customer}).data:
+                w.client.v1.subscriptions.cancel(one.id)
+        w.pass_time(DAY, step=DAY if what == "asking" else HOUR)
+        assert len(box.sent) == 1
+        step = {"asking": "first", "thanks": "thanks", "ended": "ended"}[what]
+        assert sorted(str(w.case(invoice).notice(step)) for invoice in invoices) == ["accepted", "merged"]
+
+
+def test_the_invoice_that_another_message_named_is_brought_by_that_message(sqlite_url: str, tmp_path: Path) -> None:
+    with paying_world(sqlite_url, tmp_path, policy_dir=merging(tmp_path), **MINE) as w:
+        sub, invoices = two_fail(w)
+        w.pass_time(START + 34 * DAY)
+        card = w.sb.new_card(sub.customer)
+        for invoice in invoices:
+            w.client.v1.invoices.pay(invoice, {"payment_method": card})
+        w.pass_time(DAY)
+        assert sorted(str(w.case(invoice).notice("first")) for invoice in invoices) == ["accepted", "merged"]
+        assert {w.case(invoice).recovered_by for invoice in invoices} == {RecoveredBy.OUR_MESSAGE}
+
+
+def test_the_one_that_stays_unpaid_is_spoken_of_alone(sqlite_url: str, tmp_path: Path) -> None:
+    with paying_world(sqlite_url, tmp_path, policy_dir=merging(tmp_path), **MINE) as w:
+        _, (paid, left) = two_fail(w)
+        w.pass_time(START + 34 * DAY)
+        w.client.v1.invoices.pay(paid, {"paid_out_of_band": True})
+        w.pass_time(START + 36 * DAY)
+        first, thanks, second = (str(read_mail(mail)["Subject"]) for mail in w.mails())
+        assert "$40.00" in first
+        assert "Thank you" in thanks
+        assert "$20.00" in second
+        assert w.case(left).notice("second") == "accepted"
+
+
+def test_a_stop_of_messages_holds_back_warnings_too(sqlite_url: str, tmp_path: Path) -> None:
+    with looking_ahead(sqlite_url, tmp_path) as w:
+        sub = w.sb.subscribe("pm_card_visa", amount=2000, email="ann@example.com")
+        w.card(sub.payment_method, 2026, 1)
+        with w.app.db.begin() as db:
+            switch.turn(db, SELF, True, "ann", "looking", w.app.now(), switch.MESSAGES)
+        w.live(START + 30 * DAY)
+        assert w.rows(t.action, kind="ahead", state="waiting")
+        assert w.mails() == []
+        with w.app.db.begin() as db:
+            switch.turn(db, SELF, False, "ann", "looked", w.app.now(), switch.MESSAGES)
+        w.live(DAY)
+        assert len(w.mails()) == 1
+
+
+class Silent(Box):
+    """A chat service that does not say whether it took anything."""
+
+    def send(self, message: Message) -> Handed:
+        super().send(message)
+        return Handed(Outcome.UNKNOWN, "no answer")
+
+
+def test_a_room_of_the_team_that_does_not_answer_told_the_customer_nothing(sqlite_url: str, tmp_path: Path) -> None:
+    folder = policies(tmp_path, first='channel = "chat"\n')
+    with world(sqlite_url, tmp_path, policy_dir=folder, **MINE) as w:
+        _, invoice = renewal_fails(w, BROKE)
+        with_channels(w, chat=Silent())
+        w.pass_time(START + 34 * DAY)
+        w.client.v1.invoices.pay(invoice, {"payment_method": w.sb.new_card(w.case(invoice).customer or "")})
+        w.pass_time(DAY)
+        assert w.case(invoice).state is State.RECOVERED
+        assert outcomes(w, invoice)["first:chat"].startswith("unknown")
+        assert w.mails() == []  # who was told of nothing is thanked for nothing
+
+
+def test_what_the_team_was_told_does_not_find_a_lost_customer(sqlite_url: str, tmp_path: Path) -> None:
+    folder = policies(tmp_path, second='channel = ["chat"]\n')
+    with world(sqlite_url, tmp_path, policy_dir=folder, **MINE) as w:
+        renewal_fails(w, BROKE)
+        with_channels(w, email=Box(refuses=("ann@example.com",)), chat=Box())
+        w.pass_time(START + 37 * DAY)
+        assert [state for _, _, state in said(w)] == ["rejected", "accepted"]
+        assert "contact_lost" in reasons(w)
+
+
+def reasons(w: World) -> list[str]:
+    return [row.reason for row in w.rows(task_reason) if row.ended_at is None]
+
+
+def test_a_refusing_room_of_the_team_is_no_lost_customer(sqlite_url: str, tmp_path: Path) -> None:
+    folder = policies(tmp_path, first='channel = ["chat"]\n')
+    with world(sqlite_url, tmp_path, policy_dir=folder, **MINE) as w:
+        renewal_fails(w, BROKE)
+        with_channels(w, chat=Box(refuses=("team",)))
+        w.pass_time(START + 34 * DAY)
+        assert steps(w) == ["first:chat"]
+        assert "contact_lost" not in reasons(w)
+
+
+# ---------------------------------------------------------------- after the end
+
+
+def with_end(folder: Path, end: str) -> Path:
+    own = policies(folder)
+    with (own / "mine.toml").open("a", encoding="utf-8") as file:
+        file.write(f"[end]\n{end}\n")
+    return own
+
+
+def test_nobody_is_asked_to_settle_what_was_voided(sqlite_url: str, tmp_path: Path) -> None:
+    folder = with_end(tmp_path, 'subscription = "cancel"\ninvoice = "void"')
+    with world(sqlite_url, tmp_path, policy_dir=folder, **MINE) as w:
+        sub, invoice = renewal_fails(w, BROKE)
+        w.pass_time(START + 47 * DAY)
+        assert w.client.v1.invoices.retrieve(invoice).status == "void"
+        w.sb.new_card(sub.customer)
+        w.pass_time(DAY)
+        assert w.case(invoice).state is State.LOST
+        assert steps(w) == ["first", "second", "last"]
+
+
+def test_what_was_written_off_can_still_be_paid_through_the_page(sqlite_url: str, tmp_path: Path) -> None:
+    folder = with_end(tmp_path, 'subscription = "cancel"\ninvoice = "uncollectible"')
+    with paying_world(sqlite_url, tmp_path, policy_dir=folder, **MINE) as w:
+        _, invoice = renewal_fails(w, BROKE)
+        w.pass_time(START + 47 * DAY)
+        assert w.client.v1.invoices.retrieve(invoice).status == "uncollectible"
+        assert steps(w)[-1] == "ended"
+        with browser(link_in(w.mails()[-1])) as guest:
+            answer = guest.press("pay", invoice=invoice)
+        assert "said=settled" not in answer.headers["location"]
+
+
+@pytest.mark.parametrize("stop", ["held", "disputed"])
+def test_who_is_held_hears_nothing_of_the_end_either(sqlite_url: str, tmp_path: Path, stop: str) -> None:
+    with world(sqlite_url, tmp_path, policy_dir=policies(tmp_path), **MINE) as w:
+        sub, invoice = renewal_fails(w, BROKE)
+        w.pass_time(START + 44 * DAY)
+        if stop == "held":
+            queue_acts.act(w.app, SELF, "hold", invoice, "ann", {})
+        else:
+            tell(w, dispute("ch_1", sub.customer, True), "disputed", sub.customer)
+        w.pass_time(START + 47 * DAY)
+        w.client.v1.subscriptions.cancel(sub.subscription)
+        w.pass_time(DAY)
+        w.sb.new_card(sub.customer)
+        w.pass_time(DAY)
+        assert w.case(invoice).state is State.LOST
+        assert steps(w) == ["first", "second"]
+
+
+def test_what_is_being_marked_as_paid_outside_is_not_asked_for_after_the_end(sqlite_url: str, tmp_path: Path) -> None:
+    with paying_world(sqlite_url, tmp_path, policy_dir=policies(tmp_path), **MINE) as w:
+        _, invoice = renewal_fails(w, BROKE)
+        w.pass_time(START + 47 * DAY)
+        with browser(link_in(w.mails()[0])) as guest:
+            assert "pay" in guest.buttons()
+            queue_acts.act(w.app, SELF, "paid-outside", invoice, "ann", {})
+            assert "pay" not in guest.buttons()
