@@ -188,6 +188,7 @@ class Sandbox:
         quantity: int = 1,
         email: str | None = None,
         name: str | None = None,
+        country: str | None = None,
         trial_days: int | None = None,
         behaviour: Behaviour | None = None,
     ) -> Subscribed:
@@ -198,7 +199,8 @@ class Sandbox:
         """
         world = self.world
         with world.because(Cause("control")):
-            customer = new_customer(world, email=email, name=name, currency=currency)
+            address = {"country": country} if country else None
+            customer = new_customer(world, email=email, name=name, address=address, currency=currency)
             method = new_method(world, BY_TOKEN[card] if isinstance(card, str) else card)
             later = behaviour or world.issuer.of(method["id"])
             world.issuer.set(method["id"], Behaviour())

@@ -106,6 +106,7 @@ def playing(folder: Path, port: int = 0, start: datetime = START) -> Iterator[De
             mailbox_dir=folder / "mailbox",
             mail_from="billing@acme.example",
             mail_from_name="Acme",
+            support_email="help@acme.example",
             web_port=port,
             public_url=f"http://127.0.0.1:{port}",
             link_secret=SecretStr(secrets.token_hex(32)),
@@ -257,10 +258,11 @@ class Demo:
         console.print(f"What customers read: {self.url}/messages", soft_wrap=True)
         if link := self.way_back():
             console.print(f"A customer's way back: {link}", soft_wrap=True)
-            console.print(
-                "  Every link in the mailbox leads to such a page. Give a new card there: it is collected in ten"
-            )
-            console.print("  seconds. 4242424242424242 is a good one.")
+            for line in (
+                "Every link in the mailbox leads to such a page. Give a new card there, 4242424242424242 is a good",
+                "one: it is collected in ten seconds.",
+            ):
+                console.print(f"  {line}", soft_wrap=True)
 
     def way_back(self) -> str | None:
         """A link to the recovery page of a customer who owes something that a new card can pay."""

@@ -67,12 +67,15 @@ def _print(policy: Policy) -> None:
 
     from billing.notices.timetable import rules, timetable
 
+    rows = timetable(policy)
+    shown = ("day", "step", "says", "by", "to", "when", *(["only if"] if any(row.only for row in rows) else []))
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("day", "when", "step", "says", "by", "to", "only if"):
-        table.add_column(name, justify="right" if name == "day" else "left", overflow="fold")
-    for row in timetable(policy):
+    for name in shown:
+        names_of_things = name in ("step", "says", "by")  # a name that is cut cannot be looked up
+        table.add_column(name, justify="right" if name == "day" else "left", overflow="fold", no_wrap=names_of_things)
+    for row in rows:
         day = "" if row.day is None else f"{row.day:g}"
-        table.add_row(day, row.when, row.step, row.says, row.via, row.to, row.only)
+        table.add_row(*(day, row.step, row.says, row.via, row.to, row.when, row.only)[: len(shown)])
     console = Console()
     console.print(f"{policy.id}", style="bold", highlight=False)
     console.print(table, highlight=False)

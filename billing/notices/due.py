@@ -265,9 +265,14 @@ class _Weighing:
         """Out of quiet hours: later, but earlier what must not come late, and never to a day that it does not fit."""
         if template is Step.LAST_DAY:
             return self._on_last_day(at)
-        if step.on in (On.BEFORE_DEADLINE, On.PROMISE_DAY):
+        if step.on in (On.BEFORE_DEADLINE, On.PROMISE_DAY) and not self._later_that_day(at):
             at = last_allowed(at, *self._hours)
         return self._forward(at), template
+
+    def _later_that_day(self, at: datetime) -> bool:
+        """Whether the next permitted hour is one of the same day: as many days are left then."""
+        morning, zone = first_allowed(at, *self._hours), self.facts.zone
+        return morning.astimezone(zone).date() == at.astimezone(zone).date() and morning < self.case.deadline
 
     def _on_last_day(self, at: datetime) -> tuple[datetime, Step]:
         """On the customer's last day; where its hours are all quiet, the day before, in the words of that day."""

@@ -58,6 +58,7 @@ def test_the_commands_show_a_policy_and_name_a_mistake() -> None:
     assert shown.exit_code == 0
     assert "weekly@1" in shown.output
     assert run.invoke(main, ["sequence", "show", "weekly", "--json"]).output.startswith("{")
+    assert all(row.step in shown.output for row in timetable(parse(read("weekly"), "weekly")))  # no name is cut
     assert "standard@3" in run.invoke(main, ["sequence", "list"]).output
     wrong = run.invoke(main, ["sequence", "show", "nothing"])
     assert (wrong.exit_code, "there is no policy 'nothing'" in wrong.output) == (2, True)

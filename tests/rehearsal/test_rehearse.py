@@ -332,6 +332,20 @@ def test_what_cannot_be_rehearsed_is_said(arguments: tuple[str, ...], said: str,
     assert said in output
 
 
+def test_a_policy_is_found_by_its_name_and_writes_by_the_customers_clock() -> None:
+    code, output = command("rehearse", "--example", "soft_decline", "--policy", "weekly")
+    assert code == 0
+    assert "under weekly@1" in output
+    hours = [int(line[11:13]) for line in output.splitlines() if line.split()[3:4] == ["message"]]
+    assert hours
+    assert all(hour >= 13 or hour < 1 for hour in hours)  # eight to twenty o'clock in New York, in winter
+
+
+def test_a_policy_that_is_not_there_is_said() -> None:
+    code, output = command("rehearse", "--example", "soft_decline", "--policy", "nothing")
+    assert (code, "there is no policy 'nothing'" in output) == (2, True)
+
+
 def test_the_ready_stories_are_listed() -> None:
     code, output = command("rehearse", "--example", "list")
     assert code == 0

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from billing.actions import Kind
 from billing.case import RecoveryCase, State
 from billing.money import Amount
 from sandbox import Sandbox
@@ -23,6 +24,7 @@ from worker import store, switch
 from worker.app import build
 from worker.broker import NoBell
 from worker.web import dashboard
+from worker.web.open_cases import STEPS
 from worker.web.server import start_in_thread
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -186,6 +188,11 @@ def test_paging_shows_every_open_case_once_newest_first(crowd: Get) -> None:
         path = unescape(older[1]) if older else ""
     expected = sorted((f"in_{n:04d}" for n in range(130)), key=lambda name: (-(int(name[3:]) // 9), name), reverse=True)
     assert seen == expected
+
+
+def test_whatever_a_case_waits_for_has_words() -> None:
+    never_shown = {Kind.DEADLINE, Kind.AHEAD}  # the end of the window has its column, warnings have no case
+    assert set(STEPS) == {kind.value for kind in set(Kind) - never_shown}
 
 
 def test_the_sums_are_those_of_all_open_cases(crowd: Get) -> None:

@@ -30,7 +30,7 @@ def add(
     def rehearse(
         invoice: Annotated[str | None, typer.Argument(help="in_... of a case in the database.")] = None,
         example: Annotated[str | None, typer.Option(help="A ready story instead, `--example list` names them.")] = None,
-        policy: Annotated[Path | None, typer.Option(help="A policy file; the configured policy without it.")] = None,
+        policy: Annotated[str | None, typer.Option(help="A policy by name or file; without it the configured.")] = None,
         answers: Annotated[str | None, typer.Option(help="The bank's answers: declined,declined,paid.")] = None,
         bank: Annotated[list[str] | None, typer.Option(help="'insufficient_funds until 2026-03-15'; repeat.")] = None,
         seed: Seed = 1,
@@ -46,7 +46,7 @@ def add(
             if example == "list":
                 raise typer.Exit(_list())
             settings = None if example else _quietly(settings_of)
-            file = policy or _configured(settings)
+            file = _file(policy, settings_of) if policy else _configured(settings)
             if file:
                 policy_file.check(file)
             found = play(_wanted(settings, invoice, example, answers, bank), file and file.resolve(), seed)
@@ -55,8 +55,8 @@ def add(
 
     @main.command("simulate")
     def simulate(
-        policy: Annotated[Path, typer.Option(help="The policy file that is tried.")],
-        against: Annotated[Path | None, typer.Option(help="Another one; the configured policy without it.")] = None,
+        policy: Annotated[str, typer.Option(help="The policy that is tried, by name or file.")],
+        against: Annotated[str | None, typer.Option(help="Another one; the configured policy without it.")] = None,
         history: Annotated[bool, typer.Option("--history", help="On your own closed cases (the default).")] = False,
         world: Annotated[str | None, typer.Option(help="In an invented world: mixed, paydays or blocks.")] = None,
         worlds: Annotated[Path | None, typer.Option(help="A folder with world.py: the engine in its worlds.")] = None,
@@ -74,8 +74,8 @@ def add(
 
 def _simulate(
     settings_of: Callable[[], Settings],
-    file: Path,
-    against: Path | None,
+    policy: str,
+    against: str | None,
     world: str | None,
     worlds: Path | None,
     account: str | None,
@@ -88,6 +88,7 @@ def _simulate(
     from worker.rehearsal import simulate as simulating
     from worker.rehearsal import table
 
+    file = _file(policy, settings_of)
     tried = policy_file.check(file)
     if worlds:
         for line in simulating.shared_worlds(worlds, [world] if world else [], cases, seed):
@@ -95,7 +96,7 @@ def _simulate(
         typer.echo(simulating.CAVEAT)
         return
     settings = None if world and against else _quietly(settings_of)
-    present = policy_file.check(against or _configured(settings) or file)
+    present = policy_file.check(_file(against, settings_of) if against else _configured(settings) or file)
     rules = rules_with(settings.network_rules_path if settings else None)
     compared = (tried,) if tried == present else (tried, present)
     policies = [replace(simulating.charging(each), rules=rules) for each in compared]
@@ -160,6 +161,13 @@ def _wanted(
     if answers:
         wanted = story.with_answers(wanted, answers)
     return story.with_bank(wanted, bank) if bank else wanted
+
+
+def _file(policy: str, settings_of: Callable[[], Settings]) -> Path:
+    """The file that is meant by a path or by the name of a policy. Raises BadPolicy."""
+    from config.policies import find
+
+    return Path(policy) if policy.endswith(".toml") else find(policy, _quietly(settings_of).policy_dir)
 
 
 def _configured(settings: Settings | None) -> Path | None:

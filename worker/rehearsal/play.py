@@ -123,6 +123,7 @@ class _Pass:
             story.interval,
             email="customer@example.com",
             name="The Customer",
+            country=story.country,
         )
         sb.world.store.wishes.clear()
         self._settle()

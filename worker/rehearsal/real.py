@@ -96,8 +96,18 @@ def _story(db: Connection, owner: Owner, case: RecoveryCase) -> Story:
         subscription=case.subscription,
         elsewhere=_elsewhere(db, owner, case),
         model=model_of(db, owner),
+        country=_country(db, owner, case),
         notes=tuple(notes),
     )
+
+
+def _country(db: Connection, owner: Owner, case: RecoveryCase) -> str | None:
+    """Whose clock the messages go by."""
+    customer = t.customer
+    country: str | None = db.scalar(
+        select(customer.c.country).where(owner.of(customer), customer.c.id == case.customer)
+    )
+    return country
 
 
 def _declines(db: Connection, owner: Owner, case: RecoveryCase) -> Iterator[tuple[datetime, Decline]]:

@@ -77,6 +77,7 @@ class Story:
     model: Model | None = None  # the retry model in use; None: the shipped prior
     rules: Path | None = None  # the operator's own network rules
     home: str | None = None  # country of the merchant's account
+    country: str | None = "US"  # where the customer lives, as Stripe tells it
     notes: tuple[str, ...] = ()  # what is played otherwise than it was, one sentence each
 
     def said(self, attempt: int, at: datetime) -> Decline | None:

@@ -26,7 +26,16 @@ from worker.store import Owner
 
 SIZE = 50
 HOLDS_SECONDS = 5.0
-STEPS = {"retry": "ask the bank again", "notice": "send a message", "look": "read the invoice", "fetch": "read"}
+STEPS = {
+    "retry": "ask the bank again",
+    "notice": "send a message",
+    "look": "read the invoice",
+    "fetch": "read",
+    "access": "access changes",
+    "end": "end at Stripe",
+    "settle": "mark as paid outside",
+    "talk": "hand on what the customer wrote",
+}
 
 
 @dataclass(frozen=True, slots=True)
