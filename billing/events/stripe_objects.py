@@ -73,7 +73,7 @@ def invoice(it: Reader) -> Invoice:
         or it.ref("charge", "payment_intent.latest_charge"),
         number=it.text("number"),
         hosted_invoice_url=it.text("hosted_invoice_url"),
-        customer_email=it.text("customer_email", "customer.email"),
+        customer_email=it.text("customer.email", "customer_email"),
         customer_name=it.text("customer_name", "customer.name"),
         charged=_charged(it),
     )

@@ -10,7 +10,7 @@ from billing.case import State
 from billing.ledger.sources import RecoveredBy
 from tests.ahead.conftest import looking_ahead
 from tests.channels.told import read_mail
-from tests.journeys.sequences import outcomes, policies, said, steps
+from tests.journeys.sequences import outcomes, policies, readers, said, steps
 from tests.journeys.test_recovery import renewal_fails
 from tests.journeys.test_sequences import BROKE, MINE, Box, dispute, tell, two_fail, with_channels
 from tests.page.conftest import browser, link_in, paying_world
@@ -206,3 +206,15 @@ def test_what_is_being_marked_as_paid_outside_is_not_asked_for_after_the_end(sql
             assert "pay" in guest.buttons()
             queue_acts.act(w.app, SELF, "paid-outside", invoice, "ann", {})
             assert "pay" not in guest.buttons()
+
+
+# ---------------------------------------------------------------- the address
+
+
+def test_who_got_a_new_address_at_stripe_is_written_to_there(sqlite_url: str, tmp_path: Path) -> None:
+    with world(sqlite_url, tmp_path, policy_dir=policies(tmp_path), **MINE) as w:
+        sub, _ = renewal_fails(w, BROKE)
+        w.pass_time(START + 34 * DAY)
+        w.client.v1.customers.update(sub.customer, {"email": "new@example.com"})
+        w.pass_time(START + 37 * DAY)
+        assert readers(w) == ["ann@example.com", "new@example.com"]
