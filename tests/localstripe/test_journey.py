@@ -96,7 +96,8 @@ def test_a_payment_that_fails_at_a_foreign_stripe_is_past_due_then_paid_then_rec
     work_until(app, in_state(app, invoice, State.RECOVERED))
     assert call("get", f"/v1/subscriptions/{subscription.id}").status == "active"
 
-    # The first message was due in a day, and access would have been restricted in a week: both are taken back, and nobody but the customer has moved money.
+    # The first message was due in a day, and access restricted in a week: both are taken back.
+    # Nobody but the customer has moved money.
     assert {(row.kind, row.state) for row in rows(app, t.action)} == {
         ("notice", "cancelled"),
         ("deadline", "cancelled"),
