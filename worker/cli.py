@@ -22,6 +22,7 @@ from worker import (
     token_commands,
 )
 from worker.ahead import commands as ahead_commands
+from worker.command_options import AccountId, Json, owners
 from worker.rehearsal import commands as rehearsal_commands
 from worker.reports import options
 
@@ -39,9 +40,6 @@ main = typer.Typer(
 )
 inbox_commands = typer.Typer(help="The stored events: look at them, and let quarantined ones run again.")
 main.add_typer(inbox_commands, name="inbox")
-
-Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
-AccountId = Annotated[str | None, typer.Option(help="Only this Stripe account; all of them without it.")]
 
 
 @contextmanager
@@ -183,7 +181,7 @@ def backfill(account: AccountId = None) -> None:
     from worker import backfill as loading
 
     with _app() as app:
-        for owner in _owners(app, account):
+        for owner in owners(app, account, with_key=True):
             counts = loading.run(app, owner, lambda stage, objects: typer.echo(f"{stage}: {objects:,}"))
             total = ", ".join(f"{number:,} {name}" for name, number in counts.items())
             typer.echo(f"Loaded {owner.account}: {total}.")
@@ -198,11 +196,11 @@ def import_(
     from worker import importing
 
     with _app() as app:
-        owners = _owners(app, account)
-        if len(owners) > 1:
+        concerned = owners(app, account, with_key=True)
+        if len(concerned) > 1:
             raise LookupError("say with --account whose history this is")
         for path in files:
-            rows, new = importing.run(app, owners[0], path)
+            rows, new = importing.run(app, concerned[0], path)
             typer.echo(f"{path}: {rows:,} rows, {new:,} new facts")
 
 
@@ -213,7 +211,7 @@ def reconcile(account: AccountId = None) -> None:
     from worker import reconcile as comparing
 
     with _app() as app:
-        for owner in _owners(app, account):
+        for owner in owners(app, account, with_key=True):
             found = comparing.events(app, owner)
             flow.handle_inbox(app)
             found += comparing.state(app, owner)
@@ -221,20 +219,6 @@ def reconcile(account: AccountId = None) -> None:
             for each in found:
                 typer.echo(f"{each.object}  {each.found}")
             typer.echo(f"{owner.account}: {len(found)} things that webhooks had missed.")
-
-
-def _owners(app: App, account: str | None) -> list[Owner]:
-    """The accounts with a key, or the named one; raises LookupError when there is none."""
-    from worker.store import Owner
-
-    found = [
-        Owner(each.id, each.livemode)
-        for each in app.settings.all_accounts
-        if each.api_key is not None and account in (None, each.id)
-    ]
-    if not found:
-        raise LookupError(f"no account {account} with a Stripe key" if account else "no Stripe key is configured")
-    return found
 
 
 # ---------------------------------------------------------------- looking
@@ -302,11 +286,11 @@ def _turn(stopped: bool, account: str | None, by: str, because: str) -> None:
     from worker.store import Owner
 
     with _app() as app:
-        owners: list[Owner | None] = [Owner(a.id, a.livemode) for a in app.settings.all_accounts if a.id == account]
-        if account and not owners:
+        concerned: list[Owner | None] = [Owner(a.id, a.livemode) for a in app.settings.all_accounts if a.id == account]
+        if account and not concerned:
             raise LookupError(f"no account {account} is configured")
         with app.db.begin() as db:
-            for owner in owners or [None]:
+            for owner in concerned or [None]:
                 switch.turn(db, owner, stopped, by, because, app.now())
             standing = switch.standing(db)
         for scope, who, why, since in standing:

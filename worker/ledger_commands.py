@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.command_options import AccountId, Json
+
 if TYPE_CHECKING:
     from worker.app import App
-
-AccountId = Annotated[str | None, typer.Option(help="Only this Stripe account; all of them without it.")]
-Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 
 
 def ledger(app_of: Callable[[], AbstractContextManager[App]]) -> typer.Typer:

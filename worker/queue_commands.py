@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.command_options import Json
 from worker.token_commands import AccountId, By, Live, owner_of, whoami
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 AppOf = Callable[[], AbstractContextManager["App"]]
 Invoice = Annotated[str, typer.Argument(help="in_... of the case.")]
 Because = Annotated[str, typer.Option(help="Why; it stands in the audit.")]
-Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 
 
 def queue(app_of: AppOf) -> typer.Typer:

@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.command_options import AccountId, Json, owners
+
 if TYPE_CHECKING:
     from worker.app import App
-    from worker.store import Owner
-
-AccountId = Annotated[str | None, typer.Option(help="Only this Stripe account; all of them without it.")]
-Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 
 
 def retries(app_of: Callable[[], AbstractContextManager[App]]) -> typer.Typer:
@@ -30,7 +28,7 @@ def retries(app_of: Callable[[], AbstractContextManager[App]]) -> typer.Typer:
         from worker import retries
 
         with app_of() as app:
-            retries.tell(app, _owners(app, account), json, sys.stdout)
+            retries.tell(app, owners(app, account), json, sys.stdout)
 
     @commands.command("refit")
     def refit(account: AccountId = None) -> None:
@@ -38,7 +36,7 @@ def retries(app_of: Callable[[], AbstractContextManager[App]]) -> typer.Typer:
         from worker import refit
 
         with app_of() as app:
-            for owner in _owners(app, account):
+            for owner in owners(app, account):
                 typer.echo(f"{owner.account}: {refit.run(app, owner)}")
 
     @commands.command("models")
@@ -47,7 +45,7 @@ def retries(app_of: Callable[[], AbstractContextManager[App]]) -> typer.Typer:
         from worker import retries
 
         with app_of() as app:
-            for owner in _owners(app, account):
+            for owner in owners(app, account):
                 retries.listing(app, owner, sys.stdout)
 
     @commands.command("use")
@@ -62,23 +60,14 @@ def retries(app_of: Callable[[], AbstractContextManager[App]]) -> typer.Typer:
         from worker import retry_models
 
         with app_of() as app:
-            owners = _owners(app, account)
-            if len(owners) > 1:
+            concerned = owners(app, account)
+            if len(concerned) > 1:
                 raise LookupError("say with --account for which account")
             try:
                 with app.db.begin() as db:
-                    retry_models.use(db, owners[0], version, by, because, app.now())
+                    retry_models.use(db, concerned[0], version, by, because, app.now())
             except BadModel as error:
                 raise ValueError(f"the model {version} cannot be used: {error}") from None
-            typer.echo(f"{owners[0].account}: {version} is in use.")
+            typer.echo(f"{concerned[0].account}: {version} is in use.")
 
     return commands
-
-
-def _owners(app: App, account: str | None) -> list[Owner]:
-    from worker.store import Owner
-
-    found = [Owner(each.id, each.livemode) for each in app.settings.all_accounts if account in (None, each.id)]
-    if not found:
-        raise LookupError(f"no account {account} is configured")
-    return found

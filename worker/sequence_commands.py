@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.command_options import Json
+
 if TYPE_CHECKING:
     from billing.policy import Policy
     from config.settings import Settings
-
-Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 
 
 def sequence(settings_of: Callable[[], Settings], told: Callable[[], AbstractContextManager[None]]) -> typer.Typer:

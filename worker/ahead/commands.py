@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.command_options import AccountId, Json, owners
+
 if TYPE_CHECKING:
     from worker.app import App
-    from worker.store import Owner
-
-AccountId = Annotated[str | None, typer.Option(help="Only this Stripe account; all of them without it.")]
-Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 
 
 def ahead(app_of: Callable[[], AbstractContextManager[App]]) -> typer.Typer:
@@ -30,7 +28,7 @@ def ahead(app_of: Callable[[], AbstractContextManager[App]]) -> typer.Typer:
         from worker.ahead import report
 
         with app_of() as app:
-            report.tell_results(app, _owners(app, account), json, sys.stdout)
+            report.tell_results(app, owners(app, account), json, sys.stdout)
 
     @commands.command("status")
     def status(account: AccountId = None, json: Json = False) -> None:
@@ -38,7 +36,7 @@ def ahead(app_of: Callable[[], AbstractContextManager[App]]) -> typer.Typer:
         from worker.ahead import report
 
         with app_of() as app:
-            report.tell_status(app, _owners(app, account), json, sys.stdout)
+            report.tell_status(app, owners(app, account), json, sys.stdout)
 
     @commands.command("show")
     def show(
@@ -48,7 +46,7 @@ def ahead(app_of: Callable[[], AbstractContextManager[App]]) -> typer.Typer:
         from worker.ahead import report
 
         with app_of() as app:
-            report.tell_customer(app, _owners(app, account), customer, sys.stdout)
+            report.tell_customer(app, owners(app, account), customer, sys.stdout)
 
     @commands.command("look")
     def look(account: AccountId = None) -> None:
@@ -56,16 +54,7 @@ def ahead(app_of: Callable[[], AbstractContextManager[App]]) -> typer.Typer:
         from worker.ahead import plan
 
         with app_of() as app:
-            for owner in _owners(app, account):
+            for owner in owners(app, account):
                 typer.echo(f"{owner.account}: {plan.run(app, owner)}")
 
     return commands
-
-
-def _owners(app: App, account: str | None) -> list[Owner]:
-    from worker.store import Owner
-
-    found = [Owner(each.id, each.livemode) for each in app.settings.all_accounts if account in (None, each.id)]
-    if not found:
-        raise LookupError(f"no account {account} is configured")
-    return found

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.command_options import Json
+
 if TYPE_CHECKING:
     from billing.policy import Policy
     from config.settings import Settings
     from worker.rehearsal.simulate import Simulation
     from worker.rehearsal.story import Story
 
-Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 
 

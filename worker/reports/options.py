@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.command_options import AccountId
+
 if TYPE_CHECKING:
     from worker.app import App
 
@@ -20,7 +22,6 @@ AppOf = Callable[[], AbstractContextManager["App"]]
 FromFacts = Annotated[
     bool, typer.Option("--from-facts", help="Fold all facts instead of reading the monthly roll-ups; slower.")
 ]
-AccountId = Annotated[str | None, typer.Option(help="Only this Stripe account; all of them without it.")]
 
 REPORTS = {
     "bridge": "From opening to closing MRR, line by line; as a picture a waterfall.",
