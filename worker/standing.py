@@ -27,7 +27,7 @@ from worker.store import Owner
 from worker.tables import action, notice
 
 MERGE_WITHIN = timedelta(hours=12)  # messages so near each other are one
-WAIT, HOUR = timedelta(minutes=5), timedelta(hours=1)
+WAIT, HOUR, DAY = timedelta(minutes=5), timedelta(hours=1), timedelta(days=1)
 MERGES = "merges"  # in an action's detail: keys of the messages that this one stands for
 ASKED = ("accepted", "unknown", "handing_over")  # states of a message that may have reached somebody, or is about to
 
@@ -83,7 +83,9 @@ def standing(app: App, db: Connection, claim: Claim) -> Go | Later | Never:
         return Never("there is no such case")
     policy = app.policies.of(case.account, case.livemode, case.policy)
     if not policy.mode.sends:
-        return Never(f"the mode is {policy.mode}")
+        return Later(
+            now + DAY, f"the mode is {policy.mode}"
+        )  # it may be another one by then, and nothing else would ask
     names = filter(None, [case.customer])
     facts = people.facts_of(db, app.settings, claim.owner, names, [policy]).get(case.customer or "", Facts())
     found = next((each for each in weighed(case, policy, now, facts) if each.step == label), None)

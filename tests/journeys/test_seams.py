@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from billing.case import State
 from billing.ledger.sources import RecoveredBy
 from tests.ahead.conftest import looking_ahead
 from tests.channels.told import read_mail
-from tests.journeys.sequences import outcomes, policies, readers, said, steps
+from tests.journeys.sequences import outcomes, policies, readers, said, steps, waiting
 from tests.journeys.test_recovery import renewal_fails
 from tests.journeys.test_sequences import BROKE, MINE, Box, dispute, tell, two_fail, with_channels
 from tests.page.conftest import browser, link_in, paying_world
@@ -19,6 +20,7 @@ from worker import flow, queue_acts, switch
 from worker import tables as t
 from worker.assist_tables import task_reason
 from worker.channels import Handed, Message, Outcome
+from worker.policies import Policies
 
 
 class Colleague(Box):
@@ -218,3 +220,24 @@ def test_who_got_a_new_address_at_stripe_is_written_to_there(sqlite_url: str, tm
         w.client.v1.customers.update(sub.customer, {"email": "new@example.com"})
         w.pass_time(START + 37 * DAY)
         assert readers(w) == ["ann@example.com", "new@example.com"]
+
+
+# ---------------------------------------------------------------- the mode
+
+
+def restarted(w: World, mode: str) -> None:
+    settings = w.app.settings.model_copy(update={"mode": mode})
+    w.app = replace(w.app, settings=settings, policies=Policies(settings, w.app.db, w.app.now))
+    w.app.policies.load()
+
+
+def test_who_only_observes_for_some_days_goes_on_where_the_sequence_is_then(sqlite_url: str, tmp_path: Path) -> None:
+    with world(sqlite_url, tmp_path, policy_dir=policies(tmp_path), **MINE) as w:
+        _, invoice = renewal_fails(w, BROKE)
+        restarted(w, "observe")
+        w.pass_time(START + 37 * DAY)
+        assert w.mails() == []
+        restarted(w, "own")
+        w.pass_time(2 * DAY)
+        assert steps(w) == ["second"]  # one message, not all that were missed
+        assert "last" in waiting(w, invoice)
