@@ -13,7 +13,7 @@ from tests.ahead.conftest import looking_ahead
 from tests.channels.told import read_mail
 from tests.journeys.sequences import outcomes, policies, readers, said, steps, waiting
 from tests.journeys.test_recovery import renewal_fails
-from tests.journeys.test_sequences import BROKE, MINE, Box, dispute, tell, two_fail, with_channels
+from tests.journeys.test_sequences import BROKE, MINE, Box, contacts, dispute, tell, two_fail, with_channels
 from tests.page.conftest import browser, link_in, paying_world
 from tests.world import DAY, HOUR, SELF, START, World, world
 from worker import flow, queue_acts, switch
@@ -241,3 +241,14 @@ def test_who_only_observes_for_some_days_goes_on_where_the_sequence_is_then(sqli
         w.pass_time(2 * DAY)
         assert steps(w) == ["second"]  # one message, not all that were missed
         assert "last" in waiting(w, invoice)
+
+
+def test_what_stripe_mails_to_its_own_address_the_other_contacts_hear_from_us(sqlite_url: str, tmp_path: Path) -> None:
+    folder = policies(tmp_path, first='audience = "team"\n')
+    with world(sqlite_url, tmp_path, policy_dir=folder, stripe_sends=("failed_payment",), **MINE) as w:
+        sub, invoice = renewal_fails(w, BROKE)
+        file = contacts(tmp_path, f"{sub.customer},bob@example.com,owner,")
+        w.app = replace(w.app, settings=w.app.settings.model_copy(update={"contacts_csv": file}))
+        w.pass_time(START + 34 * DAY)
+        assert readers(w) == ["bob@example.com"]
+        assert outcomes(w, invoice)["first"] == "skipped: Stripe mails this itself (failed_payment)"
