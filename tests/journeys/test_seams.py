@@ -14,7 +14,7 @@ from tests.channels.told import read_mail
 from tests.journeys.sequences import outcomes, policies, readers, said, steps, waiting
 from tests.journeys.test_recovery import renewal_fails
 from tests.journeys.test_sequences import BROKE, MINE, Box, contacts, dispute, tell, two_fail, with_channels
-from tests.page.conftest import browser, link_in, paying_world
+from tests.page.conftest import browser, link_in, paying_world, told
 from tests.world import DAY, HOUR, SELF, START, World, world
 from worker import flow, queue_acts, switch
 from worker import tables as t
@@ -252,3 +252,15 @@ def test_what_stripe_mails_to_its_own_address_the_other_contacts_hear_from_us(sq
         w.pass_time(START + 34 * DAY)
         assert readers(w) == ["bob@example.com"]
         assert outcomes(w, invoice)["first"] == "skipped: Stripe mails this itself (failed_payment)"
+
+
+def test_a_window_that_ends_at_midnight_ends_with_the_day_before(sqlite_url: str, tmp_path: Path) -> None:
+    with paying_world(sqlite_url, tmp_path, policy_dir=policies(tmp_path), **MINE) as w:
+        _, invoice = renewal_fails(w, BROKE)
+        w.pass_time(START + 44 * DAY)
+        # An operator gives a day, which is good until its end: 20 February, in UTC.
+        queue_acts.act(w.app, SELF, "extend", invoice, "ann", {"until": "2026-02-20"})
+        w.pass_time(START + 55 * DAY, step=3 * HOUR)
+        (*_, last) = w.rows(t.notice)
+        assert (last.step, last.template, f"{last.at:%m-%d}") == ("last", "last_day", "02-20")
+        assert "today, February 20, 2026" in told(w.mails()[-1])
