@@ -101,6 +101,9 @@ def standing(app: App, db: Connection, claim: Claim) -> Go | Later | Never:
 
 def _merged(app: App, db: Connection, claim: Claim, go: Go, cases: dict[str, RecoveryCase]) -> Go | Later | Never:
     """The same with what falls together with it; Later when a more urgent message is about to be said."""
+    if go.due.template is Step.RECOVERED and any(case.live for case in cases.values()):
+        # In time to be one message of thanks if the other one is paid, too; else there is none.
+        return Later(app.now() + MERGE_WITHIN / 2, "another invoice of the customer is open: not everything is settled")
     now, alike = app.now(), next((group for group in ALIKE if go.due.template in group), frozenset[Step]())
     near = [case for case in cases.values() if case is not go.case and _belongs(app, case, go)]
     near.sort(key=lambda case: (case.failed_at, case.invoice))

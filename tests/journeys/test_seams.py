@@ -75,17 +75,29 @@ def test_the_invoice_that_another_message_named_is_brought_by_that_message(sqlit
         assert {w.case(invoice).recovered_by for invoice in invoices} == {RecoveredBy.OUR_MESSAGE}
 
 
-def test_the_one_that_stays_unpaid_is_spoken_of_alone(sqlite_url: str, tmp_path: Path) -> None:
+def test_nobody_is_told_that_all_is_settled_while_another_invoice_is_open(sqlite_url: str, tmp_path: Path) -> None:
     with paying_world(sqlite_url, tmp_path, policy_dir=merging(tmp_path), **MINE) as w:
         _, (paid, left) = two_fail(w)
         w.pass_time(START + 34 * DAY)
         w.client.v1.invoices.pay(paid, {"paid_out_of_band": True})
         w.pass_time(START + 36 * DAY)
-        first, thanks, second = (str(read_mail(mail)["Subject"]) for mail in w.mails())
+        first, second = (str(read_mail(mail)["Subject"]) for mail in w.mails())
         assert "$40.00" in first
-        assert "Thank you" in thanks
         assert "$20.00" in second
-        assert w.case(left).notice("second") == "accepted"
+        w.client.v1.invoices.pay(left, {"paid_out_of_band": True})
+        w.pass_time(DAY)
+        assert steps(w) == ["first", "second", "thanks"]
+        assert sorted(str(w.case(invoice).notice("thanks")) for invoice in (paid, left)) == ["accepted", "merged"]
+
+
+def test_who_leaves_the_other_invoice_open_is_not_thanked_weeks_later(sqlite_url: str, tmp_path: Path) -> None:
+    with paying_world(sqlite_url, tmp_path, policy_dir=merging(tmp_path), **MINE) as w:
+        _, (paid, _) = two_fail(w)
+        w.pass_time(START + 34 * DAY)
+        w.client.v1.invoices.pay(paid, {"paid_out_of_band": True})
+        w.pass_time(START + 55 * DAY)
+        assert steps(w) == ["first", "second", "last"]
+        assert waiting(w, paid) == {}
 
 
 def test_a_stop_of_messages_holds_back_warnings_too(sqlite_url: str, tmp_path: Path) -> None:
