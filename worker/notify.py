@@ -143,7 +143,7 @@ def _ready(app: App, claim: Claim, go: Go, material: wording.Material | Skip) ->
     if isinstance(material, Skip):
         return material
     composed = wording.composed(app, go, material)
-    if go.due.via is Via.EMAIL:
+    if go.due.via is Via.EMAIL and not go.due.to:  # Stripe writes to the address at Stripe alone
         composed = unless_stripe_sends(app.settings, claim.owner, composed)
     if isinstance(composed, Skip):
         return composed

@@ -27,7 +27,7 @@ from worker.store import Owner
 from worker.tables import action, notice
 
 MERGE_WITHIN = timedelta(hours=12)  # messages so near each other are one
-WAIT, HOUR = timedelta(minutes=5), timedelta(hours=1)
+WAIT, HOUR, DAY = timedelta(minutes=5), timedelta(hours=1), timedelta(days=1)
 MERGES = "merges"  # in an action's detail: keys of the messages that this one stands for
 ASKED = ("accepted", "unknown", "handing_over")  # states of a message that may have reached somebody, or is about to
 
@@ -83,7 +83,9 @@ def standing(app: App, db: Connection, claim: Claim) -> Go | Later | Never:
         return Never("there is no such case")
     policy = app.policies.of(case.account, case.livemode, case.policy)
     if not policy.mode.sends:
-        return Never(f"the mode is {policy.mode}")
+        return Later(
+            now + DAY, f"the mode is {policy.mode}"
+        )  # it may be another one by then, and nothing else would ask
     names = filter(None, [case.customer])
     facts = people.facts_of(db, app.settings, claim.owner, names, [policy]).get(case.customer or "", Facts())
     found = next((each for each in weighed(case, policy, now, facts) if each.step == label), None)
@@ -99,6 +101,9 @@ def standing(app: App, db: Connection, claim: Claim) -> Go | Later | Never:
 
 def _merged(app: App, db: Connection, claim: Claim, go: Go, cases: dict[str, RecoveryCase]) -> Go | Later | Never:
     """The same with what falls together with it; Later when a more urgent message is about to be said."""
+    if go.due.template is Step.RECOVERED and any(case.live for case in cases.values()):
+        # In time to be one message of thanks if the other one is paid, too; else there is none.
+        return Later(app.now() + MERGE_WITHIN / 2, "another invoice of the customer is open: not everything is settled")
     now, alike = app.now(), next((group for group in ALIKE if go.due.template in group), frozenset[Step]())
     near = [case for case in cases.values() if case is not go.case and _belongs(app, case, go)]
     near.sort(key=lambda case: (case.failed_at, case.invoice))

@@ -182,6 +182,7 @@ notice = rows(
     Index("ix_notice_invoice", "account", "livemode", "invoice"),
     Index("ix_notice_customer", "account", "livemode", "customer", "at"),
     Index("ix_notice_at", "account", "livemode", "at"),
+    Index("ix_notice_recipient_hash", "recipient_hash"),
 )
 
 policy = Table(

@@ -187,9 +187,10 @@ def _not_ahead(step: Step, about: RecoveryCase | Ahead) -> str:
 
 def _not_today(step: Step, deadline: datetime, now: datetime, zone: tzinfo) -> str:
     """Why a message that names the days left would say something untrue; one that waited overnight may."""
-    left = int(_until(deadline, now, zone)["days_left"])
+    until = _until(deadline, now, zone)
+    left = int(until["days_left"])
     if step is Step.LAST_DAY and (left or now >= deadline):
-        return f"the last day is {_day(deadline, zone)}"
+        return f"the last day is {until['deadline']}"
     return "no day is left" if step is Step.BEFORE_DEADLINE and not left else ""
 
 
@@ -215,8 +216,9 @@ def _numbers(*cases: RecoveryCase) -> str:
 
 def _until(deadline: datetime, now: datetime, zone: tzinfo) -> dict[str, str | int]:
     """The last day, and how many whole days of the calendar lie before it."""
-    left = (deadline.astimezone(zone).date() - now.astimezone(zone).date()).days
-    return {"deadline": _day(deadline, zone), "days_left": max(left, 0)}
+    last = deadline - datetime.resolution  # what ends at midnight ends with the day before
+    left = (last.astimezone(zone).date() - now.astimezone(zone).date()).days
+    return {"deadline": _day(last, zone), "days_left": max(left, 0)}
 
 
 def _day(at: datetime | None, zone: tzinfo) -> str:

@@ -277,7 +277,8 @@ class _Weighing:
     def _on_last_day(self, at: datetime) -> tuple[datetime, Step]:
         """On the customer's last day; where its hours are all quiet, the day before, in the words of that day."""
         zone, deadline = self.facts.zone, self.case.deadline
-        midnight = deadline.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
+        last = (deadline - datetime.resolution).astimezone(zone)  # what ends at midnight ends with the day before
+        midnight = last.replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
         found = self._forward(max(at, midnight))
         if found < deadline:
             return found, Step.LAST_DAY

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from billing.notices import address
 from billing.notices.sequence import Step
@@ -41,6 +42,21 @@ def written_to(url: str, folder: Path, **settings: Any) -> Iterator[tuple[World,
             yield w, base
         finally:
             stop()
+
+
+def test_whose_message_came_back_is_found_by_an_index(sqlite_url: str, tmp_path: Path) -> None:
+    with written_to(sqlite_url, tmp_path) as (w, _):
+        plans: list[str] = []
+
+        def explained(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+            cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans.extend(str(row) for row in cursor.fetchall())
+
+        with w.app.db.read() as db:
+            event.listen(db, "before_cursor_execute", explained)
+            assert len(suppression.concerned(db, ANN)) == 1
+            event.remove(db, "before_cursor_execute", explained)
+        assert any("ix_notice_recipient_hash" in line for line in plans), plans
 
 
 def steps_after(w: World) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,15 +11,16 @@ from billing.case import State
 from billing.ledger.sources import RecoveredBy
 from tests.ahead.conftest import looking_ahead
 from tests.channels.told import read_mail
-from tests.journeys.sequences import outcomes, policies, readers, said, steps
+from tests.journeys.sequences import outcomes, policies, readers, said, steps, waiting
 from tests.journeys.test_recovery import renewal_fails
-from tests.journeys.test_sequences import BROKE, MINE, Box, dispute, tell, two_fail, with_channels
-from tests.page.conftest import browser, link_in, paying_world
+from tests.journeys.test_sequences import BROKE, MINE, Box, contacts, dispute, tell, two_fail, with_channels
+from tests.page.conftest import browser, link_in, paying_world, told
 from tests.world import DAY, HOUR, SELF, START, World, world
 from worker import flow, queue_acts, switch
 from worker import tables as t
 from worker.assist_tables import task_reason
 from worker.channels import Handed, Message, Outcome
+from worker.policies import Policies
 
 
 class Colleague(Box):
@@ -73,17 +75,29 @@ def test_the_invoice_that_another_message_named_is_brought_by_that_message(sqlit
         assert {w.case(invoice).recovered_by for invoice in invoices} == {RecoveredBy.OUR_MESSAGE}
 
 
-def test_the_one_that_stays_unpaid_is_spoken_of_alone(sqlite_url: str, tmp_path: Path) -> None:
+def test_nobody_is_told_that_all_is_settled_while_another_invoice_is_open(sqlite_url: str, tmp_path: Path) -> None:
     with paying_world(sqlite_url, tmp_path, policy_dir=merging(tmp_path), **MINE) as w:
         _, (paid, left) = two_fail(w)
         w.pass_time(START + 34 * DAY)
         w.client.v1.invoices.pay(paid, {"paid_out_of_band": True})
         w.pass_time(START + 36 * DAY)
-        first, thanks, second = (str(read_mail(mail)["Subject"]) for mail in w.mails())
+        first, second = (str(read_mail(mail)["Subject"]) for mail in w.mails())
         assert "$40.00" in first
-        assert "Thank you" in thanks
         assert "$20.00" in second
-        assert w.case(left).notice("second") == "accepted"
+        w.client.v1.invoices.pay(left, {"paid_out_of_band": True})
+        w.pass_time(DAY)
+        assert steps(w) == ["first", "second", "thanks"]
+        assert sorted(str(w.case(invoice).notice("thanks")) for invoice in (paid, left)) == ["accepted", "merged"]
+
+
+def test_who_leaves_the_other_invoice_open_is_not_thanked_weeks_later(sqlite_url: str, tmp_path: Path) -> None:
+    with paying_world(sqlite_url, tmp_path, policy_dir=merging(tmp_path), **MINE) as w:
+        _, (paid, _) = two_fail(w)
+        w.pass_time(START + 34 * DAY)
+        w.client.v1.invoices.pay(paid, {"paid_out_of_band": True})
+        w.pass_time(START + 55 * DAY)
+        assert steps(w) == ["first", "second", "last"]
+        assert waiting(w, paid) == {}
 
 
 def test_a_stop_of_messages_holds_back_warnings_too(sqlite_url: str, tmp_path: Path) -> None:
@@ -218,3 +232,47 @@ def test_who_got_a_new_address_at_stripe_is_written_to_there(sqlite_url: str, tm
         w.client.v1.customers.update(sub.customer, {"email": "new@example.com"})
         w.pass_time(START + 37 * DAY)
         assert readers(w) == ["ann@example.com", "new@example.com"]
+
+
+# ---------------------------------------------------------------- the mode
+
+
+def restarted(w: World, mode: str) -> None:
+    settings = w.app.settings.model_copy(update={"mode": mode})
+    w.app = replace(w.app, settings=settings, policies=Policies(settings, w.app.db, w.app.now))
+    w.app.policies.load()
+
+
+def test_who_only_observes_for_some_days_goes_on_where_the_sequence_is_then(sqlite_url: str, tmp_path: Path) -> None:
+    with world(sqlite_url, tmp_path, policy_dir=policies(tmp_path), **MINE) as w:
+        _, invoice = renewal_fails(w, BROKE)
+        restarted(w, "observe")
+        w.pass_time(START + 37 * DAY)
+        assert w.mails() == []
+        restarted(w, "own")
+        w.pass_time(2 * DAY)
+        assert steps(w) == ["second"]  # one message, not all that were missed
+        assert "last" in waiting(w, invoice)
+
+
+def test_what_stripe_mails_to_its_own_address_the_other_contacts_hear_from_us(sqlite_url: str, tmp_path: Path) -> None:
+    folder = policies(tmp_path, first='audience = "team"\n')
+    with world(sqlite_url, tmp_path, policy_dir=folder, stripe_sends=("failed_payment",), **MINE) as w:
+        sub, invoice = renewal_fails(w, BROKE)
+        file = contacts(tmp_path, f"{sub.customer},bob@example.com,owner,")
+        w.app = replace(w.app, settings=w.app.settings.model_copy(update={"contacts_csv": file}))
+        w.pass_time(START + 34 * DAY)
+        assert readers(w) == ["bob@example.com"]
+        assert outcomes(w, invoice)["first"] == "skipped: Stripe mails this itself (failed_payment)"
+
+
+def test_a_window_that_ends_at_midnight_ends_with_the_day_before(sqlite_url: str, tmp_path: Path) -> None:
+    with paying_world(sqlite_url, tmp_path, policy_dir=policies(tmp_path), **MINE) as w:
+        _, invoice = renewal_fails(w, BROKE)
+        w.pass_time(START + 44 * DAY)
+        # An operator gives a day, which is good until its end: 20 February, in UTC.
+        queue_acts.act(w.app, SELF, "extend", invoice, "ann", {"until": "2026-02-20"})
+        w.pass_time(START + 55 * DAY, step=3 * HOUR)
+        (*_, last) = w.rows(t.notice)
+        assert (last.step, last.template, f"{last.at:%m-%d}") == ("last", "last_day", "02-20")
+        assert "today, February 20, 2026" in told(w.mails()[-1])
