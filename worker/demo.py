@@ -113,8 +113,7 @@ def playing(folder: Path, port: int = 0, start: datetime = START) -> Iterator[De
             log_level="error",
         )
         logs.configure(settings)
-        app, url = stack.enter_context(embedded_app(settings, now=sb.clock))
-        _hurry(app)
+        app, url = stack.enter_context(embedded_app(settings, now=sb.clock, prepare=_hurry))
         sb.add_endpoint(f"{url}/webhooks/stripe", SIGNING, events=tuple(sorted(known_types())))
         yield Demo(sb, app, url, folder)
 
