@@ -280,7 +280,7 @@ class Demo:
         database = f"REPRIEVE_DATABASE_URL=sqlite:///{self.folder / 'reprieve.db'}"
         console.print(f"\nMessages:   {self.folder / 'mailbox' / 'index.html'}", soft_wrap=True)
         if invoice:
-            console.print(f"One story:  {database} ./reprieve explain {invoice}", soft_wrap=True)
+            console.print(f"One story:  {database} REPRIEVE_MODE=own ./reprieve explain {invoice}", soft_wrap=True)
         console.print(f"The report: {database} ./reprieve report nrr --month {month}", soft_wrap=True)
 
     def _one_worth_reading(self) -> str | None:

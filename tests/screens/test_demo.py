@@ -51,6 +51,7 @@ def test_the_demo_keeps_its_promises_and_leaves_a_database_to_read(tmp_path: Pat
     database, *_, invoice = line.removeprefix("One story:").split()
     assert database == f"REPRIEVE_DATABASE_URL=sqlite:///{folder / 'reprieve.db'}"
     known = dict([database.split("=", 1)])
+    assert ", mode own" in reprieve("explain", invoice, **known, REPRIEVE_MODE="own").stdout
     assert f"Invoice {invoice}" in reprieve("explain", invoice, **known).stdout
     assert "NRR bridge, 2026-01-01" in reprieve("report", "nrr", "--month", "2026-01", **known).stdout
     with pytest.raises(ValueError, match="earlier demo"):
