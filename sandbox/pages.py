@@ -18,6 +18,14 @@ from sandbox.world import Cause, World
 FORM = """<form method="post"><label>Card number <input name="number" value="4242424242424242"></label>
 <button>{button}</button></form>"""
 
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
+<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
+<style>
+body {{ max-width: 28rem; margin: 2rem auto; padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif; }}
+input, button {{ box-sizing: border-box; width: 100%; margin: .5rem 0; padding: .75rem; font: inherit; }}
+</style>
+<p><small>Sandbox: Stripe's page would be here. No card is charged.</small></p><h1>{title}</h1>{body}</html>"""
+
 
 def handle(world: World, method: str, path: str, params: Params) -> Answer:
     """GET shows a page, POST does what its button says."""
@@ -76,5 +84,4 @@ def _shown(method: Obj | None) -> str:
 
 
 def _page(status: int, title: str, body: str) -> Answer:
-    html = f'<!doctype html><meta charset="utf-8"><title>{title}</title><h1>{title}</h1>{body}'
-    return Answer(status, html.encode())
+    return Answer(status, PAGE.format(title=title, body=body).encode())

@@ -113,8 +113,7 @@ def playing(folder: Path, port: int = 0, start: datetime = START) -> Iterator[De
             log_level="error",
         )
         logs.configure(settings)
-        app, url = stack.enter_context(embedded_app(settings, now=sb.clock))
-        _hurry(app)
+        app, url = stack.enter_context(embedded_app(settings, now=sb.clock, prepare=_hurry))
         sb.add_endpoint(f"{url}/webhooks/stripe", SIGNING, events=tuple(sorted(known_types())))
         yield Demo(sb, app, url, folder)
 
@@ -281,7 +280,7 @@ class Demo:
         database = f"REPRIEVE_DATABASE_URL=sqlite:///{self.folder / 'reprieve.db'}"
         console.print(f"\nMessages:   {self.folder / 'mailbox' / 'index.html'}", soft_wrap=True)
         if invoice:
-            console.print(f"One story:  {database} ./reprieve explain {invoice}", soft_wrap=True)
+            console.print(f"One story:  {database} REPRIEVE_MODE=own ./reprieve explain {invoice}", soft_wrap=True)
         console.print(f"The report: {database} ./reprieve report nrr --month {month}", soft_wrap=True)
 
     def _one_worth_reading(self) -> str | None:

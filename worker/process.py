@@ -81,12 +81,18 @@ def embedded(settings: Settings) -> None:
 
 
 @contextmanager
-def embedded_app(settings: Settings, now: Callable[[], datetime] = wall_clock) -> Iterator[tuple[App, str]]:
-    """(app, url) of a running embedded installation, its tables made or brought up to date first."""
+def embedded_app(
+    settings: Settings, now: Callable[[], datetime] = wall_clock, prepare: Callable[[App], None] = lambda _: None
+) -> Iterator[tuple[App, str]]:
+    """(app, url) of a running embedded installation, its tables made or brought up to date first.
+
+    `prepare` gets the app before any thread works on it.
+    """
     from worker.web.server import start_in_thread
 
     broker = LocalBroker()
     app = build(settings, LocalBell(broker), now=now)
+    prepare(app)
     migrate.upgrade(app.db)
     app.policies.load()
     url, end_web = start_in_thread(app, _pages(app))

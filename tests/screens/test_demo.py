@@ -19,6 +19,7 @@ from tests.screens.conftest import Played
 from tests.web.harness import wait_until
 from tests.world import DAY
 from worker import demo
+from worker.dispatcher import Dispatcher
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,10 +51,21 @@ def test_the_demo_keeps_its_promises_and_leaves_a_database_to_read(tmp_path: Pat
     database, *_, invoice = line.removeprefix("One story:").split()
     assert database == f"REPRIEVE_DATABASE_URL=sqlite:///{folder / 'reprieve.db'}"
     known = dict([database.split("=", 1)])
+    assert ", mode own" in reprieve("explain", invoice, **known, REPRIEVE_MODE="own").stdout
     assert f"Invoice {invoice}" in reprieve("explain", invoice, **known).stdout
     assert "NRR bridge, 2026-01-01" in reprieve("report", "nrr", "--month", "2026-01", **known).stdout
     with pytest.raises(ValueError, match="earlier demo"):
         demo.run(serve=False, subscriptions=20, days=40, folder=folder, port=0)
+
+
+def test_the_database_of_the_demo_is_prepared_before_anything_works_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order, start = list[str](), Dispatcher.start
+    monkeypatch.setattr(demo, "_hurry", lambda app: order.append("prepared"))
+    monkeypatch.setattr(Dispatcher, "start", lambda self: (order.append("working"), start(self)))
+    with demo.playing(tmp_path):
+        assert order == ["prepared", "working"]
 
 
 def test_what_cannot_be_answered_is_one_sentence_and_code_two(played: Played) -> None:

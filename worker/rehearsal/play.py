@@ -26,7 +26,7 @@ from worker.rehearsal.stage import BEFORE, SELF, Floor, Stage, stage
 from worker.rehearsal.story import Act, Story
 from worker.values import to_json
 
-AFTERWARDS = timedelta(days=1)  # what may still follow the end of a case
+AFTERWARDS = timedelta(days=3)  # what may still follow the end of a case: thanks that wait for Monday
 NEWS = timedelta(seconds=1)  # until we hear of it: what happens in one second of Stripe's cannot be put in order
 LONGEST = timedelta(days=130)
 MOST_STEPS = 5_000
