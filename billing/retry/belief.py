@@ -154,9 +154,9 @@ def _first(facts: Facts, model: Model, weights: dict[str, float], first: float) 
 @lru_cache(maxsize=512)
 def deck_of(model: Model, region: str, credit: bool, start: int) -> tuple[tuple[Funds, float], ...]:
     """Every pay-day rule of the region with every household, and its share."""
-    rules = model.paydays[region]
+    rules, hour = model.paydays[region], model.deposit_hour(region)
     return tuple(
-        (curves.funds(model, rule, kind, credit, start), share * household.share)
+        (curves.funds(model, rule, kind, credit, start, hour), share * household.share)
         for rule, share in rules.items()
         for kind, household in enumerate(model.tightness)
         if share > 0

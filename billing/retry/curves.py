@@ -43,10 +43,10 @@ def block_of(day: int) -> int:
 
 
 @lru_cache(maxsize=4096)
-def funds(model: Model, rule: str, kind: int, credit: bool, start: int) -> Funds:
-    """The tables for the block of days from `start`; `kind` is the index of the household."""
+def funds(model: Model, rule: str, kind: int, credit: bool, start: int, hour: float) -> Funds:
+    """The tables for the block of days from `start`; `kind` is the index of the household, `hour` that of deposits."""
     household = model.tightness[kind]
-    payday, other = steps(model, rule, household, credit)
+    payday, other = steps(model, rule, household, credit, hour)
     level, fade = array("d"), array("d")
     enough = 0.0
     for day in range(start - WARM_DAYS, start):
@@ -66,7 +66,7 @@ def funds(model: Model, rule: str, kind: int, credit: bool, start: int) -> Funds
 Steps = list[tuple[float, float]]  # by slot of the day: the chance to be filled, what is kept of a difference
 
 
-def steps(model: Model, rule: str, household: Tightness, credit: bool) -> tuple[Steps, Steps]:
+def steps(model: Model, rule: str, household: Tightness, credit: bool, hour: float) -> tuple[Steps, Steps]:
     """A pay-day, slot by slot, and any other day."""
     fills, leaks = household.fills, household.leaks
     if credit:
@@ -74,7 +74,7 @@ def steps(model: Model, rule: str, household: Tightness, credit: bool) -> tuple[
     if rule == "none":
         leaks *= 2.0  # money without a fixed day still comes
     leak, stay = 1 - exp(-leaks / SLOTS_A_DAY), exp(-household.spends / SLOTS_A_DAY)
-    payday = [_step(comes, leak, stay) for comes in _arrivals(model, fills)]
+    payday = [_step(comes, leak, stay) for comes in _arrivals(hour, model.funds["deposit_doubt"], fills)]
     return payday, [_step(0.0, leak, stay)] * SLOTS_A_DAY
 
 
@@ -84,9 +84,8 @@ def _step(comes: float, leak: float, stay: float) -> tuple[float, float]:
     return fill, 1 - (1 - stay) * (1 - comes) - fill
 
 
-def _arrivals(model: Model, fills: float) -> list[float]:
+def _arrivals(hour: float, doubt: float, fills: float) -> list[float]:
     """The chance that a pay-day's money fills the account in each slot, given that it did not before."""
-    hour, doubt = model.funds["deposit_hour"], model.funds["deposit_doubt"]
     before, chances = 0.0, []
     for slot in range(SLOTS_A_DAY):
         edge = 1.0 if slot == SLOTS_A_DAY - 1 else 0.5 * (1 + erf(((slot + 1) * SLOT_H - hour) / (doubt * sqrt(2))))

@@ -65,6 +65,7 @@ class Model:
     learnt: Mapping[str, Mapping[str, Shares]] = field(
         default_factory=dict
     )  # card or debit -> answer -> cause -> factor
+    deposits: Shares = field(default_factory=dict)  # region -> hour of deposits, where it is not that of `funds`
     calibration: tuple[tuple[float, float], ...] = ()  # (said, seen), rising; empty: as said
     learnt_from: int = 0  # closed cases
 
@@ -87,6 +88,10 @@ class Model:
         if funding == "credit" and "credit" in self.paydays:
             return "credit"
         return self.customs.get(country or "", "any")
+
+    def deposit_hour(self, region: str) -> float:
+        """The local hour at which wages reach the accounts of the region."""
+        return self.deposits.get(region, self.funds["deposit_hour"])
 
 
 def model_of(table: Mapping[str, Any]) -> Model:
@@ -113,6 +118,7 @@ def model_of(table: Mapping[str, Any]) -> Model:
             learnt={
                 kind: {x: _shares(row) for x, row in rows.items()} for kind, rows in table.get("learnt", {}).items()
             },
+            deposits=_shares(table.get("deposits", {})),
             calibration=tuple((float(said), float(seen)) for said, seen in table.get("calibration", ())),
             learnt_from=int(table.get("learnt_from", 0)),
         )
@@ -152,6 +158,10 @@ def _check(model: Model) -> None:
         raise BadModel("paydays.any: is missing")
     if unknown := set(model.customs.values()) - set(model.paydays):
         raise BadModel(f"customs: no pay-days are given for {', '.join(sorted(unknown))}")
+    if unknown := set(model.deposits) - set(model.paydays):
+        raise BadModel(f"deposits: no pay-days are given for {', '.join(sorted(unknown))}")
+    if astray := [region for region, hour in model.deposits.items() if not 0 <= hour < 24]:
+        raise BadModel(f"deposits.{astray[0]}: an hour of the day is wanted")
     if len(model.hours) != SLOTS_A_DAY:
         raise BadModel(f"hours.approves: {SLOTS_A_DAY} steps are wanted")
     weights: list[tuple[str, float]] = [(f"causes.{cause}", share) for cause, share in model.causes.items()]

@@ -37,9 +37,9 @@ def test_a_declined_renewal_is_retried_when_money_is_likely(database_url: str, t
     with world(database_url, tmp_path, **STANDARD) as w:
         _, invoice = renewal_fails(w, FRIDAY)
         first = planned(w, invoice)
-        assert first.detail["model"] == "prior-2"
+        assert first.detail["model"] == "prior-3"
         assert 0 < first.detail["told"] < 1000
-        assert "(model prior-2)" in first.because
+        assert "(model prior-3)" in first.because
         assert len(first.because.split("; ")) == 3
         story = told(w, invoice)
         assert first.because in story
@@ -148,6 +148,6 @@ def test_what_was_told_is_held_against_what_came(sqlite_url: str, tmp_path: Path
         made = len(attempts(w, invoice))
         assert made >= 2
         with w.app.db.read() as db:
-            standing = retries.status(db, SELF, "prior-2", w.app.now())
+            standing = retries.status(db, SELF, "prior-3", w.app.now())
         assert (standing.found.attempts, standing.found.came) == (made, 0)
         assert 0 < standing.found.told < 1

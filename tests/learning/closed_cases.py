@@ -62,7 +62,7 @@ def attempts_that_were_told(db: Connection, number: int, told: int, paid: int) -
     """So many attempts of a model that told `told` thousandths for each; the first `paid` of them paid."""
     for n in range(number):
         invoice, came = f"in_told_{n}", n < paid
-        detail = {"n": 1, "model": "prior-2", "told": told, **({"explored": 1} if n == 0 else {})}
+        detail = {"n": 1, "model": "prior-3", "told": told, **({"explored": 1} if n == 0 else {})}
         action = {"key": f"retry:{invoice}:1", "kind": "retry", "invoice": invoice, "detail": detail, "due_at": DAY0}
         action |= {"because": "a test", "state": "done", "token": 1, "tries": 1, "created_at": DAY0}
         db.execute(insert(t.action), {**SELF.key, **action})

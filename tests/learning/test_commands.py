@@ -26,9 +26,9 @@ def say(runner: CliRunner, *arguments: str, code: int = 0) -> str:
 
 
 def test_an_installation_begins_with_the_shipped_model(reprieve: CliRunner) -> None:
-    assert "model prior-2: the shipped one, nothing is learnt yet" in say(reprieve, "status")
+    assert "model prior-3: the shipped one, nothing is learnt yet" in say(reprieve, "status")
     (status,) = json.loads(say(reprieve, "status", "--json"))
-    assert (status["account"], status["model"], status["warnings"]) == (SELF.account, "prior-2", [])
+    assert (status["account"], status["model"], status["warnings"]) == (SELF.account, "prior-3", [])
     assert "none was fitted yet" in say(reprieve, "models")
     assert "too few to learn from: 0 closed cases" in say(reprieve, "refit")
 
@@ -43,7 +43,7 @@ def test_learn_look_and_go_back(reprieve: CliRunner, sqlite_url: str) -> None:
     (version,) = set(re.findall(r"learnt-\d+", said))
     assert f"{version}  in use" in say(reprieve, "models")
     assert f"model {version}, fitted" in say(reprieve, "status")
-    assert say(reprieve, "use", "prior-2", "--because", "let me compare") == "self: prior-2 is in use.\n"
+    assert say(reprieve, "use", "prior-3", "--because", "let me compare") == "self: prior-3 is in use.\n"
     assert f"{version}  replaced" in say(reprieve, "models")
 
 

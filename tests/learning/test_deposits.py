@@ -32,8 +32,8 @@ def paid_early(number: int) -> list[Facts]:
 
 def test_who_is_paid_the_day_after_pay_day_has_wages_in_the_afternoon() -> None:
     learnt = deposits(paid_late(600), MODEL)
-    assert learnt.funds["deposit_hour"] >= 13
-    assert replace(learnt, funds=MODEL.funds).tightness == MODEL.tightness  # nothing else was moved
+    assert learnt.deposit_hour("US") >= 13
+    assert learnt.tightness == MODEL.tightness  # nothing else was moved
 
 
 @pytest.mark.parametrize("cases", [[], [closed(0)], paid_late(4), paid_early(600)], ids=len)
@@ -43,12 +43,13 @@ def test_without_proof_the_hour_stays(cases: list[Facts]) -> None:
 
 @pytest.mark.parametrize("known", [{}, {"funding": "credit"}, {"country": "DE", "utc_offset_h": 1.0}])
 def test_tables_of_many_models_are_those_of_each(known: dict[str, object]) -> None:
-    late = replace(MODEL, funds={**MODEL.funds, "deposit_hour": 16.0})
+    late = replace(MODEL, funds={**MODEL.funds, "deposit_hour": 16.0}, deposits={})
     (group,) = groups([closed(0, 2.0, **known)], MODEL)
     levels, fades = tables(group, [MODEL, late])
     for model, level, fade in zip((MODEL, late), levels, fades, strict=True):
         kinds = [row.name for row in model.tightness]
         for at, (curve, _) in enumerate(group.deck):
-            alone = curves.funds(model, curve.rule, kinds.index(curve.tightness.name), group.credit, group.start)
+            kind, hour = kinds.index(curve.tightness.name), model.deposit_hour(group.region)
+            alone = curves.funds(model, curve.rule, kind, group.credit, group.start, hour)
             assert np.allclose(level[at], alone.level, rtol=1e-9)
             assert np.allclose(fade[at], alone.fade, rtol=1e-9)

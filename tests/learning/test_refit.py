@@ -98,7 +98,7 @@ def test_few_closed_cases_change_nothing_and_start_no_process(small: App, monkey
         keep(db, some_closed_cases(20))
     assert "too few to learn from: 20 closed cases, 300 are wanted" in refit.run(small, SELF)
     assert small.policies.model(SELF) is priors()
-    assert findings(small) == [(Level.OK, "self (test): prior-2, nothing learnt yet")]
+    assert findings(small) == [(Level.OK, "self (test): prior-3, nothing learnt yet")]
 
 
 def test_a_world_that_changed_refuses_the_model_and_keeps_the_old_one(small: App) -> None:
@@ -159,7 +159,7 @@ def test_an_operator_goes_back_to_another_version(app: App, clock: Clock) -> Non
             retry_models.use(db, SELF, version, "reprieve", "passed", app.now())
     app.policies.refresh()
     assert app.policies.model(SELF).version == "learnt-2"
-    for version in ("learnt-1", "prior-2"):
+    for version in ("learnt-1", "prior-3"):
         with app.db.begin() as db:
             retry_models.use(db, SELF, version, "ann", "the last one was odd", app.now())
         app.policies.refresh()

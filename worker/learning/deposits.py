@@ -31,13 +31,17 @@ def deposits(cases: Sequence[Facts], prior: Model) -> Model:
     """The prior with the hour of deposits that the cases speak for."""
     telling = [facts for facts in cases if len(facts.tries) > 1]
     telling = telling[:: max(1, -(-len(telling) // MOST_CASES))]
-    models = [prior, *(replace(prior, funds={**prior.funds, "deposit_hour": hour}) for hour in HOURS)]
+    models = [prior, *(_paid_at(hour, prior) for hour in HOURS)]
     seen = _by_hour(telling[::2], models)
     moved = [moved_by(known, prior, ROUNDS) for known in seen]
     best = int(np.argmax([_told(*each, prior).sum() for each in zip(seen, moved, strict=True)]))
     usual, other = _by_hour(telling[1::2], [prior, models[best]])
     gain = _told(other, moved[best], prior) - _told(usual, moved[0], prior)
     return models[best] if gain.sum() > SURE * np.sqrt((gain**2).sum()) else prior
+
+
+def _paid_at(hour: float, prior: Model) -> Model:
+    return replace(prior, funds={**prior.funds, "deposit_hour": hour}, deposits={})
 
 
 def _by_hour(cases: Sequence[Facts], models: Sequence[Model]) -> list[Known]:
@@ -65,7 +69,11 @@ def _told(known: Known, moved: Shares, prior: Model) -> Floats:
 def tables(group: Group, models: Sequence[Model]) -> tuple[Floats, Floats]:
     """`level` and `fade` of the curves of the group, as (model, curve, slot)."""
     curves_ = [curve for curve, _ in group.deck]
-    steps = [[curves.steps(model, each.rule, each.tightness, group.credit) for each in curves_] for model in models]
+    at = [model.deposit_hour(group.region) for model in models]
+    steps = [
+        [curves.steps(model, each.rule, each.tightness, group.credit, hour) for each in curves_]
+        for model, hour in zip(models, at, strict=True)
+    ]
     payday, other = (_day(np.array([[each[kind] for each in row] for row in steps])) for kind in range(2))
     level = np.zeros((len(models), len(curves_), SPAN_DAYS, SLOTS_A_DAY))
     fade = np.zeros_like(level)

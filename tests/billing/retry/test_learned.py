@@ -62,9 +62,9 @@ def test_the_model_chooses_and_says_why_and_which_it_was() -> None:
     wait = asked(CASE)
     assert wait.until is not None
     assert wait.plan is not None
-    assert (wait.plan.model, wait.plan.at) == ("prior-2", wait.until)
+    assert (wait.plan.model, wait.plan.at) == ("prior-3", wait.until)
     assert 0 < wait.plan.told < 1
-    assert wait.because.endswith("(model prior-2)")
+    assert wait.because.endswith("(model prior-3)")
     assert len(wait.because.split("; ")) == 3
 
 
@@ -214,7 +214,7 @@ def test_one_refusal_told_by_several_sources_counts_once() -> None:
     assert (case.country, case.funding, case.method) == ("US", "debit", "card")
     _, actions = live([failed(0), read], LEARNED)
     (retry,) = [action for action in actions if action.kind == "retry"]
-    assert retry.detail["model"] == "prior-2"
+    assert retry.detail["model"] == "prior-3"
     assert isinstance(retry.detail["told"], int)
 
 

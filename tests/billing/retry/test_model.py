@@ -11,7 +11,7 @@ from config.priors import priors
 
 
 def test_the_cold_start_can_be_read() -> None:
-    assert priors().version == "prior-2"
+    assert priors().version == "prior-3"
     assert priors().learnt_from == 0
 
 
@@ -31,12 +31,21 @@ def test_a_model_comes_back_from_json_as_it_was() -> None:
         ("calibration", [[0.5, 0.1], [0.2, 0.2]], "calibration"),
         ("tightness", [{"name": "x", "share": 1, "fills": 2.0, "leaks": 1, "spends": 1}], "tightness.x"),
         ("blocks", [{"name": "x", "share": -1, "half_days": 1}], "blocks.x"),
+        ("deposits", {"Atlantis": 7.0}, "deposits"),
+        ("deposits", {"US": 24.0}, "deposits.US"),
         ("advice", 3, "AttributeError"),
     ],
 )
 def test_a_table_that_is_no_model_is_refused_by_key(key: str, value: object, told: str) -> None:
     with pytest.raises(BadModel, match=told):
         model_of({**table_of(priors()), key: value})
+
+
+def test_wages_come_earlier_in_the_us_and_as_before_in_models_that_do_not_tell_regions_apart() -> None:
+    table = table_of(priors())
+    assert model_of(table).deposit_hour("US") < model_of(table).deposit_hour("EU")
+    del table["deposits"]
+    assert model_of(table).deposit_hour("US") == model_of(table).deposit_hour("EU") == table["funds"]["deposit_hour"]
 
 
 def test_a_file_with_an_error_names_itself(tmp_path: Path) -> None:
