@@ -17,6 +17,7 @@ from tests.ahead.conftest import Ahead, looking_ahead
 from tests.page.conftest import Browser, browser
 from tests.world import SELF
 from worker import links
+from worker.link_tables import recovery_link
 from worker.logs import Redactor
 
 
@@ -94,7 +95,7 @@ def test_looking_changes_nothing_and_another_site_may_not_press(visit: tuple[Ahe
     refused = b.press("update", headers={"sec-fetch-site": "cross-site"})
     unknown = b.press("promise")
     assert [refused.headers["location"], unknown.headers["location"]] == [b.url, b.url]
-    assert [row.used for row in w.rows(links.recovery_link)] == [0]
+    assert [row.used for row in w.rows(recovery_link)] == [0]
 
 
 def test_a_link_that_is_revoked_or_made_up_opens_nothing(visit: tuple[Ahead, Any, Browser]) -> None:

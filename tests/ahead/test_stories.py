@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from billing.case import State
+from billing.notices import address
 from sandbox import declines
 from tests.ahead.conftest import ALL_TOLD, Ahead, looking_ahead
 from worker import suppression
@@ -171,7 +172,7 @@ def test_who_cannot_be_written_to_is_in_no_arm(sqlite_url: str, tmp_path: Path, 
         if spoil == "no address":
             w.client.v1.customers.update(sub.customer, {"email": ""})
         else:
-            mailbox = suppression.mailbox_of(w.app.settings, suppression.address.parse("ann@example.com"))
+            mailbox = suppression.mailbox_of(w.app.settings, address.parse("ann@example.com"))
             with w.app.db.begin() as db:
                 suppression.suppress(db, mailbox, "unsubscribed", "test", w.app.now())
         w.live(on(3, 10))

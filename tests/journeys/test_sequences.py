@@ -15,6 +15,7 @@ from sqlalchemy import update
 from billing.case import State
 from billing.events.occurrences import ChargeDisputed, Event
 from billing.ledger.sources import RecoveredBy
+from billing.notices import address
 from sandbox import declines
 from tests.channels.told import read_mail
 from tests.journeys.sequences import outcomes, policies, readers, said, steps, waiting
@@ -172,7 +173,8 @@ def test_a_message_that_the_cap_would_bring_too_late_is_left_out(sqlite_url: str
 def two_fail(w: World, **second: Any) -> tuple[Any, list[str]]:
     """One customer with two subscriptions, both unpaid on 1 February."""
     sub = w.sb.subscribe("pm_card_visa", amount=2000, email="ann@example.com", name="Ann Lee")
-    w.client.v1.subscriptions.create({"customer": sub.customer, "items": [{"price": sub.price, **second}]})
+    asked: Any = {"customer": sub.customer, "items": [{"price": sub.price, **second}]}
+    w.client.v1.subscriptions.create(asked)
     w.sb.issuer.set(sub.payment_method, BROKE)
     w.pass_time(START + 32 * DAY, step=DAY)
     return sub, sorted(w.cases())
@@ -330,7 +332,7 @@ def test_who_cancels_himself_hears_nothing_more(sqlite_url: str, tmp_path: Path)
     with world(sqlite_url, tmp_path, policy_dir=policies(tmp_path), **MINE) as w:
         sub, invoice = renewal_fails(w, BROKE)
         w.pass_time(START + 34 * DAY)
-        asked = {"cancellation_details": {"feedback": "too_expensive"}}
+        asked: Any = {"cancellation_details": {"feedback": "too_expensive"}}
         w.client.v1.subscriptions.cancel(sub.subscription, asked)
         w.pass_time(START + 60 * DAY)
         assert w.case(invoice).state is State.CANCELLED
@@ -346,7 +348,7 @@ def test_a_suppressed_address_ends_its_own_messages_only(sqlite_url: str, tmp_pa
         w.app = replace(w.app, settings=w.app.settings.model_copy(update={"contacts_csv": file}))
         w.pass_time(START + 33 * DAY)
         with w.app.db.begin() as db:
-            mailbox = suppression.mailbox_of(w.app.settings, suppression.address.parse("ann@example.com"))
+            mailbox = suppression.mailbox_of(w.app.settings, address.parse("ann@example.com"))
             suppression.suppress(db, mailbox, reason, "test", w.app.now())
         w.pass_time(START + 36 * DAY)
         assert readers(w) == ["ann@example.com", "bob@example.com", "bob@example.com"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def test_without_proof_the_hour_stays(cases: list[Facts]) -> None:
 
 
 @pytest.mark.parametrize("known", [{}, {"funding": "credit"}, {"country": "DE", "utc_offset_h": 1.0}])
-def test_tables_of_many_models_are_those_of_each(known: dict[str, object]) -> None:
+def test_tables_of_many_models_are_those_of_each(known: dict[str, Any]) -> None:
     late = replace(MODEL, funds={**MODEL.funds, "deposit_hour": 16.0}, deposits={})
     (group,) = groups([closed(0, 2.0, **known)], MODEL)
     levels, fades = tables(group, [MODEL, late])

@@ -63,7 +63,12 @@ def test_the_database_of_the_demo_is_prepared_before_anything_works_on_it(
 ) -> None:
     order, start = list[str](), Dispatcher.start
     monkeypatch.setattr(demo, "_hurry", lambda app: order.append("prepared"))
-    monkeypatch.setattr(Dispatcher, "start", lambda self: (order.append("working"), start(self)))
+
+    def started(self: Dispatcher) -> None:
+        order.append("working")
+        start(self)
+
+    monkeypatch.setattr(Dispatcher, "start", started)
     with demo.playing(tmp_path):
         assert order == ["prepared", "working"]
 
