@@ -12,7 +12,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import structlog
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from billing.notices.address import BadAddress, parse, recipient_hash
 from billing.notices.compose import Person
@@ -22,6 +22,7 @@ from billing.policy import Policy
 from config.contacts import BadContacts, contacts
 from config.contacts import Person as Known
 from config.settings import Settings
+from worker import store
 from worker.link_tables import recovery_link
 from worker.store import Owner
 from worker.tables import customer as customers
@@ -55,9 +56,8 @@ def facts_of(
     wanted = sorted(set(names))
     if not wanted or not any(policy.messages for policy in policies):
         return {}
-    table, zone = customers, ZoneInfo(settings.reporting_timezone)
-    rows = db.execute(select(table.c.id, table.c.email, table.c.country).where(owner.of(table), table.c.id.in_(wanted)))
-    seen = {row.id: row for row in rows}
+    zone = ZoneInfo(settings.reporting_timezone)
+    seen = {row.id: row for row in db.execute(_SEEN, {**owner.key, "names": wanted})}
     engaged = _engaged(db, owner, wanted) if any(map(_asks_engagement, policies)) else {}
     others = known(settings)
     found = {}
@@ -71,6 +71,12 @@ def facts_of(
             engaged_at=engaged.get(name),
         )
     return found
+
+
+# Asked for every event, so built once.
+_SEEN = select(customers.c.id, customers.c.email, customers.c.country).where(
+    store.owned(customers), customers.c.id.in_(bindparam("names", expanding=True))
+)
 
 
 def contact(settings: Settings, customer: str | None, id: str) -> Person | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, select, text, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, select, text, update
 
 from billing import assist
 from billing.actions import Kind
@@ -124,11 +124,11 @@ def _done_with(known: Known, invoice: str, need: Need) -> bool:
 
 def _known(app: App, db: Connection, owner: Owner, cases: Sequence[RecoveryCase], retrying: Collection[str]) -> Known:
     invoices = sorted(case.invoice for case in cases)
-    mine = select(task).where(owner.of(task), task.c.invoice.in_(invoices), text(OPEN))
-    tasks = {row.invoice: row for row in db.execute(mine)}
+    named = {**owner.key, "names": invoices}
+    tasks = {row.invoice: row for row in db.execute(_OPEN_TASKS, named)}
     reasons: dict[int, dict[str, Row[Any]]] = defaultdict(dict)
     done_with: dict[tuple[str, str], datetime] = {}
-    for row in db.execute(select(task_reason).where(owner.of(task_reason), task_reason.c.invoice.in_(invoices))):
+    for row in db.execute(_REASONS, named):
         reasons[row.task][row.reason] = row
         if row.by_person:
             key = (row.invoice, row.reason)
@@ -175,11 +175,8 @@ def _no_attempt(app: App, case: RecoveryCase) -> str | None:
 
 
 def _stuck(db: Connection, owner: Owner, invoices: list[str]) -> dict[str, list[Stuck]]:
-    action = t.action
-    columns = (action.c.invoice, action.c.kind, action.c.finished_at, action.c.created_at, action.c.outcome)
-    mine = owner.of(action) & action.c.invoice.in_(invoices) & (action.c.state == "stuck")
     found: dict[str, list[Stuck]] = defaultdict(list)
-    for row in db.execute(select(*columns).where(mine)):
+    for row in db.execute(_STUCK, {**owner.key, "names": invoices}):
         found[row.invoice].append(Stuck(row.kind, row.finished_at or row.created_at, row.outcome or "no reason kept"))
     return found
 
@@ -188,14 +185,10 @@ def _contacts(db: Connection, owner: Owner, invoices: list[str]) -> tuple[dict[s
     """By invoice: when a message last came back or was refused, and when one was last taken."""
     returned: dict[str, datetime] = {}
     reached: dict[str, datetime] = {}
-    told, notice = contact_report, t.notice
-    back = owner.of(told) & told.c.invoice.in_(invoices) & told.c.kind.in_(RETURNED)
-    for invoice, at in db.execute(select(told.c.invoice, func.max(told.c.at)).where(back).group_by(told.c.invoice)):
+    named = {**owner.key, "names": invoices}
+    for invoice, at in db.execute(_RETURNED, named):
         returned[invoice] = at
-    ended = owner.of(notice) & notice.c.invoice.in_(invoices) & notice.c.state.in_(("accepted", "rejected"))
-    ended &= notice.c.channel != Via.CHAT.value  # whether the team has it says nothing of the customer
-    newest = select(notice.c.invoice, notice.c.state, func.max(notice.c.finished_at)).where(ended)
-    for invoice, state, at in db.execute(newest.group_by(notice.c.invoice, notice.c.state)):
+    for invoice, state, at in db.execute(_HANDED_OVER, named):
         if state == "accepted":
             reached[invoice] = at
         elif at is not None:
@@ -204,10 +197,33 @@ def _contacts(db: Connection, owner: Owner, invoices: list[str]) -> tuple[dict[s
 
 
 def _words(db: Connection, owner: Owner, customers: list[str]) -> dict[str, datetime]:
-    word = customer_word
-    mine = owner.of(word) & word.c.customer.in_(customers)
-    newest = select(word.c.customer, func.max(word.c.at)).where(mine).group_by(word.c.customer)
-    return {customer: at for customer, at in db.execute(newest)}  # noqa: C416
+    found = db.execute(_WORDS, {**owner.key, "names": customers})
+    return {customer: at for customer, at in found}  # noqa: C416
+
+
+# Asked for every event, so built once. `names`: invoices, of the last one customers.
+_NAMES: Any = bindparam("names", expanding=True)
+_OPEN_TASKS = select(task).where(store.owned(task), task.c.invoice.in_(_NAMES), text(OPEN))
+_REASONS = select(task_reason).where(store.owned(task_reason), task_reason.c.invoice.in_(_NAMES))
+_STUCK = select(
+    t.action.c.invoice, t.action.c.kind, t.action.c.finished_at, t.action.c.created_at, t.action.c.outcome
+).where(store.owned(t.action), t.action.c.invoice.in_(_NAMES), t.action.c.state == "stuck")
+_RETURNED = (
+    select(contact_report.c.invoice, func.max(contact_report.c.at))
+    .where(store.owned(contact_report), contact_report.c.invoice.in_(_NAMES), contact_report.c.kind.in_(RETURNED))
+    .group_by(contact_report.c.invoice)
+)
+_HANDED_OVER = (
+    select(t.notice.c.invoice, t.notice.c.state, func.max(t.notice.c.finished_at))
+    .where(store.owned(t.notice), t.notice.c.invoice.in_(_NAMES), t.notice.c.state.in_(("accepted", "rejected")))
+    .where(t.notice.c.channel != Via.CHAT.value)  # whether the team has it says nothing of the customer
+    .group_by(t.notice.c.invoice, t.notice.c.state)
+)
+_WORDS = (
+    select(customer_word.c.customer, func.max(customer_word.c.at))
+    .where(store.owned(customer_word), customer_word.c.customer.in_(_NAMES))
+    .group_by(customer_word.c.customer)
+)
 
 
 # ---------------------------------------------------------------- what follows
